@@ -1,0 +1,6 @@
+//! Settings.
+pub mod secret;
+pub mod settings;
+
+pub use secret::Secret;
+pub use settings::Settings;

@@ -1,0 +1,26 @@
+//! dingbot: a DingTalk bot daemon that answers through a model and remembers what it was told.
+//!
+//! The rooms of the house, each on a floor of its own; a room uses those below it, never those
+//! above:
+//!
+//! | floor | rooms |
+//! |---|---|
+//! | 7 | [`cli`] |
+//! | 6 | [`serve`] |
+//! | 5 | [`http`], [`service`] |
+//! | 4 | [`bot`] |
+//! | 3 | [`memory`], [`dingtalk`], [`llm`] |
+//! | 2 | [`store`], [`outbound`] |
+//! | 1 | [`config`], [`telemetry`], [`language`] |
+
+pub mod config;
+pub mod dingtalk;
+pub mod language;
+pub mod llm;
+pub mod outbound;
+pub mod telemetry;
+
+/// The program's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The source revision it was built from.
+pub const REVISION: &str = env!("DINGBOT_REVISION");

@@ -1,0 +1,2 @@
+//! The `dingbot` program.
+fn main() {}
