@@ -18,6 +18,7 @@ pub mod dingtalk;
 pub mod language;
 pub mod llm;
 pub mod outbound;
+pub mod store;
 pub mod telemetry;
 
 /// The program's version.

@@ -1,0 +1,44 @@
+//! What a conversation needs of a store.
+
+use async_trait::async_trait;
+
+use super::Result;
+
+/// Who said a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TurnRole {
+    /// The person.
+    User,
+    /// The bot.
+    Assistant,
+}
+
+/// Something said, to be kept.
+#[derive(Debug, Clone)]
+pub struct NewTurn {
+    /// Who said it.
+    pub role: TurnRole,
+    /// What.
+    pub text: String,
+    /// When.
+    pub at: i64,
+}
+
+/// Something said.
+pub type Turn = NewTurn;
+
+/// Recent turns, and what the bot waits to hear. A thread is one person in one conversation.
+#[async_trait]
+pub trait ConversationStore {
+    /// The newest turns of a thread, oldest of them first.
+    async fn recent_turns(&self, thread: &str, limit: usize) -> Result<Vec<Turn>>;
+
+    /// What the bot waits to hear a yes to in a thread, if it is not too late.
+    async fn open_question(&self, thread: &str, now: i64) -> Result<Option<String>>;
+
+    /// Notes that a person was told something; `true` the first time.
+    async fn tell_once(&self, user_id: &str, what: &str) -> Result<bool>;
+
+    /// Forgets turns older than `before`, at most `limit`; returns how many.
+    async fn prune_turns(&self, before: i64, limit: usize) -> Result<usize>;
+}

@@ -1,0 +1,118 @@
+//! The store: everything that must outlive the process.
+//!
+//! One trait, cut by what the rooms above need: [`InboxStore`], [`OutboxStore`],
+//! [`ReminderStore`], [`ConversationStore`], [`MemoryStore`]. Behind it stands [`sqlite`].
+//!
+//! Promises that a call that returned `Ok` is on disk, that a call changes all of what it says or
+//! nothing, and that no call blocks an async thread. Does not know what a message means: payloads
+//! are text of the rooms above. Times are milliseconds since the Unix epoch, given by the caller.
+
+mod conversation;
+mod inbox;
+mod memories;
+mod outbox;
+mod reminders;
+pub mod sqlite;
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+
+pub use conversation::{ConversationStore, NewTurn, Turn, TurnRole};
+pub use inbox::{Accepted, Answered, InboxDepth, InboxId, InboxMessage, InboxStore, NewMessage};
+pub use memories::{
+    Forgotten, LexicalStatistics, MemoryRecord, MemoryStore, NewMemory, Posting, Scope, Stored,
+};
+pub use outbox::{Delivery, NewDelivery, OutboxDepth, OutboxId, OutboxState, OutboxStore};
+pub use reminders::{NewReminder, Reminder, ReminderStore};
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// There is no room; the write may be tried again when there is.
+    #[error("the disk is full: free space where the store is")]
+    Full,
+    /// The file is damaged; writing more would make it worse.
+    #[error("the store is damaged ({0}): stop the daemon and restore a backup")]
+    Corrupt(String),
+    /// The store is shutting down or has failed to start.
+    #[error("the store is closed")]
+    Closed,
+    /// Anything else, in the engine's words.
+    #[error("the store failed: {0}")]
+    Failed(String),
+}
+
+/// What a call on the store returns.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// Why the store could not be opened. Nothing was written in any of these cases.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder or the file cannot be made or written.
+    #[error(
+        "cannot write the store {path}: {reason}; give this user the folder, or set store.url \
+         (or DATABASE_PATH) to one it may write"
+    )]
+    NotWritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// The file is no SQLite database, or is damaged.
+    #[error(
+        "{path} is not a dingbot store or is damaged ({reason}); it was left as it is: restore a \
+         backup, or move it away to start with an empty store"
+    )]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What the engine said.
+        reason: String,
+    },
+    /// A newer program has changed the file's layout.
+    #[error(
+        "{path} was written by a newer dingbot (layout {found}, this program knows {known}); it \
+         was left as it is: install that version again, or restore a backup made before the upgrade"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The file's layout.
+        found: i64,
+        /// The newest layout this program knows.
+        known: i64,
+    },
+    /// Another daemon works on the same file.
+    #[error(
+        "another dingbot (process {pid}) works on the store {path}; stop it, or set store.url to \
+         another file"
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// The other process, as far as it said.
+        pid: String,
+    },
+    /// Anything else.
+    #[error("cannot open the store {path}: {reason}")]
+    Failed {
+        /// The file.
+        path: PathBuf,
+        /// What the engine said.
+        reason: String,
+    },
+}
+
+/// A whole store.
+#[async_trait]
+pub trait Store:
+    InboxStore + OutboxStore + ReminderStore + ConversationStore + MemoryStore + Send + Sync
+{
+    /// Writes and commits one small row, to learn whether the store can be written.
+    async fn probe(&self) -> Result<()>;
+
+    /// Reads the whole file for damage; takes long on a large store.
+    async fn verify(&self) -> Result<()>;
+}

@@ -1,0 +1,101 @@
+//! Conversations in SQLite.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::SqliteStore;
+use crate::store::{Answered, ConversationStore, Result, Turn, TurnRole};
+
+/// Turns of a thread that are kept; more than any prompt takes.
+const KEPT_TURNS: i64 = 200;
+
+#[async_trait]
+impl ConversationStore for SqliteStore {
+    async fn recent_turns(&self, thread: &str, limit: usize) -> Result<Vec<Turn>> {
+        let thread = thread.to_owned();
+        self.readers
+            .read(move |c| {
+                let mut turns: Vec<Turn> = c
+                    .prepare_cached(
+                        "SELECT role, text, at FROM turns WHERE thread = ?1
+                         ORDER BY id DESC LIMIT ?2",
+                    )?
+                    .query_map(params![thread, limit as i64], |r| {
+                        let role = match r.get::<_, i64>(0)? {
+                            0 => TurnRole::User,
+                            _ => TurnRole::Assistant,
+                        };
+                        Ok(Turn { role, text: r.get(1)?, at: r.get(2)? })
+                    })?
+                    .collect::<rusqlite::Result<_>>()?;
+                turns.reverse();
+                Ok(turns)
+            })
+            .await
+    }
+
+    async fn open_question(&self, thread: &str, now: i64) -> Result<Option<String>> {
+        let thread = thread.to_owned();
+        self.readers
+            .read(move |c| {
+                c.prepare_cached("SELECT what FROM questions WHERE thread = ?1 AND until > ?2")?
+                    .query_row(params![thread, now], |r| r.get(0))
+                    .optional()
+            })
+            .await
+    }
+
+    async fn tell_once(&self, user_id: &str, what: &str) -> Result<bool> {
+        let (user_id, what) = (user_id.to_owned(), what.to_owned());
+        self.writer
+            .write(move |c| {
+                c.prepare_cached("INSERT INTO told VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+                    .execute([user_id, what])
+                    .map(|added| added == 1)
+            })
+            .await
+    }
+
+    async fn prune_turns(&self, before: i64, limit: usize) -> Result<usize> {
+        self.writer
+            .write(move |c| {
+                c.prepare_cached(
+                    "DELETE FROM turns WHERE id IN (
+                       SELECT id FROM turns WHERE at < ?1 ORDER BY at LIMIT ?2)",
+                )?
+                .execute(params![before, limit as i64])
+            })
+            .await
+    }
+}
+
+/// Adds what was said to its thread; the oldest turns past [`KEPT_TURNS`] go.
+pub(super) fn continue_thread(c: &Connection, answered: &Answered) -> rusqlite::Result<()> {
+    let thread = answered.thread.as_str();
+    if answered.forget_thread {
+        c.prepare_cached("DELETE FROM turns WHERE thread = ?1")?.execute([thread])?;
+    }
+    c.prepare_cached("DELETE FROM questions WHERE thread = ?1")?.execute([thread])?;
+    if let Some((what, until)) = &answered.question {
+        c.prepare_cached("INSERT INTO questions VALUES (?1, ?2, ?3)")?
+            .execute(params![thread, what, until])?;
+    }
+    if answered.turns.is_empty() {
+        return Ok(());
+    }
+    let mut insert =
+        c.prepare_cached("INSERT INTO turns (thread, role, text, at) VALUES (?1, ?2, ?3, ?4)")?;
+    for turn in &answered.turns {
+        let role = match turn.role {
+            TurnRole::User => 0,
+            TurnRole::Assistant => 1,
+        };
+        insert.execute(params![thread, role, turn.text, turn.at])?;
+    }
+    c.prepare_cached(
+        "DELETE FROM turns WHERE thread = ?1 AND id <= (
+           SELECT id FROM turns WHERE thread = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+    )?
+    .execute(params![thread, KEPT_TURNS])?;
+    Ok(())
+}

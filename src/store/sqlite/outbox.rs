@@ -1,0 +1,257 @@
+//! The outbox in SQLite.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, Row, params};
+
+use super::SqliteStore;
+use crate::store::{
+    Delivery, NewDelivery, OutboxDepth, OutboxId, OutboxState, OutboxStore, Result,
+};
+
+const COLUMNS: &str = "id, lane, uuid, batch, payload, occurrences, state, attempts, \
+                       next_attempt_at, created_at, last_error";
+
+#[async_trait]
+impl OutboxStore for SqliteStore {
+    async fn waiting_lanes(&self, limit: usize) -> Result<Vec<(String, i64)>> {
+        self.readers
+            .read(move |c| {
+                // SQLite gives `next_attempt_at` of the row that holds min(id): the lane's first.
+                c.prepare_cached(
+                    "SELECT lane, at FROM (
+                       SELECT lane, min(id), next_attempt_at AS at FROM outbox
+                       WHERE state = 0 GROUP BY lane)
+                     ORDER BY at LIMIT ?1",
+                )?
+                .query_map([limit as i64], |r| Ok((r.get(0)?, r.get(1)?)))?
+                .collect()
+            })
+            .await
+    }
+
+    async fn lane_head(&self, lane: &str, limit: usize) -> Result<Vec<Delivery>> {
+        let lane = lane.to_owned();
+        self.readers
+            .read(move |c| {
+                let mut head: Vec<Delivery> = c
+                    .prepare_cached(&format!(
+                        "SELECT {COLUMNS} FROM outbox WHERE lane = ?1 AND state = 0
+                         ORDER BY id LIMIT ?2"
+                    ))?
+                    .query_map(params![lane, limit as i64], delivery)?
+                    .collect::<rusqlite::Result<_>>()?;
+                if let Some(batch) = head.first().map(|d| d.batch.clone()) {
+                    let together = head.iter().take_while(|d| d.batch == batch).count();
+                    head.truncate(together);
+                }
+                Ok(head)
+            })
+            .await
+    }
+
+    async fn batch(&self, ids: &[OutboxId], batch: &str) -> Result<()> {
+        let batch = batch.to_owned();
+        self.each(ids, "UPDATE outbox SET batch = ?2 WHERE id = ?1", move |id| (id, batch.clone()))
+            .await
+    }
+
+    async fn delivered(&self, ids: &[OutboxId]) -> Result<()> {
+        self.each(ids, "DELETE FROM outbox WHERE id = ?1", |id| (id,)).await
+    }
+
+    async fn postpone(&self, ids: &[OutboxId], next_attempt_at: i64, error: &str) -> Result<()> {
+        let error = error.to_owned();
+        self.each(
+            ids,
+            "UPDATE outbox SET attempts = attempts + 1, next_attempt_at = ?2, last_error = ?3
+             WHERE id = ?1",
+            move |id| (id, next_attempt_at, error.clone()),
+        )
+        .await
+    }
+
+    async fn hold(&self, ids: &[OutboxId], next_attempt_at: i64) -> Result<()> {
+        self.each(ids, "UPDATE outbox SET next_attempt_at = ?2 WHERE id = ?1", move |id| {
+            (id, next_attempt_at)
+        })
+        .await
+    }
+
+    async fn bury(&self, ids: &[OutboxId], error: &str) -> Result<()> {
+        let error = error.to_owned();
+        self.each(
+            ids,
+            "UPDATE outbox SET state = 1, attempts = attempts + 1, last_error = ?2 WHERE id = ?1",
+            move |id| (id, error.clone()),
+        )
+        .await
+    }
+
+    async fn reserve_send(
+        &self,
+        sender: &str,
+        now: i64,
+        window_millis: i64,
+        limit: u32,
+    ) -> Result<std::result::Result<(), i64>> {
+        let sender = sender.to_owned();
+        self.writer
+            .write(move |c| {
+                c.prepare_cached("DELETE FROM sends WHERE sender = ?1 AND at <= ?2")?
+                    .execute(params![sender, now - window_millis])?;
+                let (used, first): (u32, Option<i64>) = c
+                    .prepare_cached("SELECT count(*), min(at) FROM sends WHERE sender = ?1")?
+                    .query_row([&sender], |r| Ok((r.get(0)?, r.get(1)?)))?;
+                if used >= limit {
+                    return Ok(Err(first.unwrap_or(now) + window_millis));
+                }
+                c.prepare_cached("INSERT INTO sends VALUES (?1, ?2)")?
+                    .execute(params![sender, now])?;
+                Ok(Ok(()))
+            })
+            .await
+    }
+
+    async fn deliveries(&self, state: Option<OutboxState>, limit: usize) -> Result<Vec<Delivery>> {
+        let state = state.map(|s| i64::from(s == OutboxState::Dead));
+        self.readers
+            .read(move |c| {
+                c.prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM outbox WHERE ?1 IS NULL OR state = ?1
+                     ORDER BY id LIMIT ?2"
+                ))?
+                .query_map(params![state, limit as i64], delivery)?
+                .collect()
+            })
+            .await
+    }
+
+    async fn revive(&self, ids: Option<&[OutboxId]>, now: i64) -> Result<usize> {
+        let ids = ids.map(<[_]>::to_vec);
+        self.writer
+            .write(move |c| {
+                dead(c, ids.as_deref(), |c, id| {
+                    c.prepare_cached(
+                        "UPDATE outbox SET state = 0, attempts = 0, next_attempt_at = ?2
+                         WHERE id = ?1 AND state = 1",
+                    )?
+                    .execute(params![id, now])
+                })
+            })
+            .await
+    }
+
+    async fn drop_dead(&self, ids: Option<&[OutboxId]>) -> Result<usize> {
+        let ids = ids.map(<[_]>::to_vec);
+        self.writer
+            .write(move |c| {
+                dead(c, ids.as_deref(), |c, id| {
+                    c.prepare_cached("DELETE FROM outbox WHERE id = ?1 AND state = 1")?
+                        .execute([id])
+                })
+            })
+            .await
+    }
+
+    async fn outbox_depth(&self) -> Result<OutboxDepth> {
+        self.readers
+            .read(|c| {
+                let count = |state: i64| -> rusqlite::Result<usize> {
+                    c.prepare_cached(match state {
+                        0 => "SELECT count(*) FROM outbox WHERE state = 0",
+                        _ => "SELECT count(*) FROM outbox WHERE state = 1",
+                    })?
+                    .query_row([], |r| r.get::<_, i64>(0))
+                    .map(|n| n as usize)
+                };
+                Ok(OutboxDepth { waiting: count(0)?, dead: count(1)? })
+            })
+            .await
+    }
+}
+
+impl SqliteStore {
+    /// Runs one statement for each id, in one transaction.
+    async fn each<P: rusqlite::Params>(
+        &self,
+        ids: &[OutboxId],
+        sql: &'static str,
+        parameters: impl Fn(OutboxId) -> P + Send + 'static,
+    ) -> Result<()> {
+        let ids = ids.to_vec();
+        self.writer
+            .write(move |c| {
+                let mut statement = c.prepare_cached(sql)?;
+                for id in ids {
+                    statement.execute(parameters(id))?;
+                }
+                Ok(())
+            })
+            .await
+    }
+}
+
+/// Puts a delivery at the end of its lane, or into one that already waits there.
+pub(super) fn enqueue(c: &Connection, delivery: NewDelivery) -> rusqlite::Result<OutboxId> {
+    if let Some(key) = &delivery.merge_key {
+        let merged = c
+            .prepare_cached(
+                "UPDATE outbox SET occurrences = occurrences + 1
+                 WHERE lane = ?1 AND state = 0 AND merge_key = ?2 AND attempts = 0
+                   AND batch IS NULL RETURNING id",
+            )?
+            .query_map(params![delivery.lane, key], |r| r.get(0))?
+            .next();
+        if let Some(id) = merged {
+            return id;
+        }
+    }
+    c.prepare_cached(
+        "INSERT INTO outbox (lane, uuid, payload, merge_key, next_attempt_at, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
+    )?
+    .execute(params![
+        delivery.lane,
+        delivery.uuid,
+        delivery.payload,
+        delivery.merge_key,
+        delivery.created_at
+    ])?;
+    Ok(c.last_insert_rowid())
+}
+
+/// Changes the named dead deliveries, or all of them; returns how many changed.
+fn dead(
+    c: &Connection,
+    ids: Option<&[OutboxId]>,
+    change: impl Fn(&Connection, OutboxId) -> rusqlite::Result<usize>,
+) -> rusqlite::Result<usize> {
+    let all;
+    let ids = match ids {
+        Some(ids) => ids,
+        None => {
+            all = c
+                .prepare_cached("SELECT id FROM outbox WHERE state = 1")?
+                .query_map([], |r| r.get(0))?
+                .collect::<rusqlite::Result<Vec<OutboxId>>>()?;
+            &all
+        }
+    };
+    ids.iter().map(|id| change(c, *id)).sum()
+}
+
+fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
+    Ok(Delivery {
+        id: row.get(0)?,
+        lane: row.get(1)?,
+        uuid: row.get(2)?,
+        batch: row.get(3)?,
+        payload: row.get(4)?,
+        occurrences: row.get(5)?,
+        state: if row.get::<_, i64>(6)? == 0 { OutboxState::Waiting } else { OutboxState::Dead },
+        attempts: row.get(7)?,
+        next_attempt_at: row.get(8)?,
+        created_at: row.get(9)?,
+        last_error: row.get(10)?,
+    })
+}

@@ -1,0 +1,69 @@
+//! The layout of the file, and how an older one is brought up to date.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use crate::store::OpenError;
+
+/// Marks the file as ours (`PRAGMA application_id`): "dbot".
+const APPLICATION_ID: i64 = 0x6462_6f74;
+
+/// Step `n` brings layout `n` to `n + 1`. A step that was released is never changed.
+const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql")];
+
+/// The newest layout this program knows.
+pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;
+
+/// Settings of every connection. A page of 16 KiB keeps a memory's vector inline; `FULL` makes a
+/// commit wait for the disk, which is what an acknowledgement promises.
+pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "PRAGMA page_size = 16384;
+         PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA busy_timeout = 5000;
+         PRAGMA foreign_keys = ON;
+         PRAGMA cache_size = -2000;",
+    )
+}
+
+/// Refuses a file that is not ours or newer than this program, before anything is written.
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let failed = |e: rusqlite::Error| super::open_error(path, e);
+    let application: i64 =
+        connection.pragma_query_value(None, "application_id", |r| r.get(0)).map_err(failed)?;
+    let found: i64 =
+        connection.pragma_query_value(None, "user_version", |r| r.get(0)).map_err(failed)?;
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0))
+        .map_err(failed)?;
+    if application != APPLICATION_ID && (application != 0 || tables > 0) {
+        return Err(OpenError::Corrupt {
+            path: path.into(),
+            reason: "it belongs to another program".into(),
+        });
+    }
+    if found > NEWEST {
+        return Err(OpenError::Newer { path: path.into(), found, known: NEWEST });
+    }
+    Ok(())
+}
+
+/// Brings the file's layout up to date, each step in a transaction of its own.
+pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    loop {
+        // Immediate: of two programs that start together one migrates, the other finds it done.
+        let step = connection.transaction_with_behavior(
+            rusqlite::TransactionBehavior::Immediate,
+        )?;
+        let found: i64 = step.pragma_query_value(None, "user_version", |r| r.get(0))?;
+        let Some(sql) = usize::try_from(found).ok().and_then(|n| MIGRATIONS.get(n)) else {
+            return Ok(());
+        };
+        step.execute_batch(sql)?;
+        step.pragma_update(None, "application_id", APPLICATION_ID)?;
+        step.pragma_update(None, "user_version", found + 1)?;
+        step.commit()?;
+    }
+}
