@@ -17,6 +17,7 @@ pub mod config;
 pub mod dingtalk;
 pub mod language;
 pub mod llm;
+pub mod memory;
 pub mod outbound;
 pub mod store;
 pub mod telemetry;
