@@ -128,7 +128,11 @@ impl Memory {
         let records = self.store.memories_by_key(scope, keys).await?;
         // A memory forgotten since the statistics were read is missing from the records.
         let scores = best.into_iter().map(|(_, score)| score);
-        Ok(records.into_iter().zip(scores).map(|(record, score)| Recalled { record, score }).collect())
+        Ok(records
+            .into_iter()
+            .zip(scores)
+            .map(|(record, score)| Recalled { record, score })
+            .collect())
     }
 
     /// The newest memories, newest first, at most `limit`.

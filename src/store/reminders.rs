@@ -67,8 +67,15 @@ pub trait ReminderStore {
         delivery: NewDelivery,
     ) -> Result<bool>;
 
-    /// Removes one of a person's reminders and returns its text.
-    async fn remove_reminder(&self, user_id: &str, number: i64) -> Result<Option<String>>;
+    /// Removes one of a person's reminders; `source` is what asked for it. `true`: it is gone, by
+    /// this call or an earlier one of the same source.
+    async fn remove_reminder(
+        &self,
+        user_id: &str,
+        number: i64,
+        source: &str,
+        now: i64,
+    ) -> Result<bool>;
 
     /// How many reminders there are.
     async fn reminder_count(&self) -> Result<usize>;

@@ -134,5 +134,10 @@ fn answer(
         return Ok(None);
     }
     conversation::continue_thread(c, &answered)?;
-    answered.deliveries.into_iter().map(|d| outbox::enqueue(c, d)).collect::<rusqlite::Result<_>>().map(Some)
+    answered
+        .deliveries
+        .into_iter()
+        .map(|d| outbox::enqueue(c, d))
+        .collect::<rusqlite::Result<_>>()
+        .map(Some)
 }

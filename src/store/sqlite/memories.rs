@@ -48,7 +48,9 @@ impl MemoryStore for SqliteStore {
                 let mut found = Vec::with_capacity(keys.len());
                 for key in keys {
                     let (user, agent, app, run) = narrow(&scope);
-                    found.extend(find.query_row(params![user, agent, app, run, key], record).optional()?);
+                    found.extend(
+                        find.query_row(params![user, agent, app, run, key], record).optional()?,
+                    );
                 }
                 Ok(found)
             })
@@ -156,20 +158,14 @@ impl MemoryStore for SqliteStore {
 type Narrow<'a> = (&'a str, Option<&'a str>, Option<&'a str>, Option<&'a str>);
 
 fn narrow(scope: &Scope) -> Narrow<'_> {
-    (
-        scope.user_id(),
-        scope.agent_id.as_deref(),
-        scope.app_id.as_deref(),
-        scope.run_id.as_deref(),
-    )
+    (scope.user_id(), scope.agent_id.as_deref(), scope.app_id.as_deref(), scope.run_id.as_deref())
 }
 
 /// The row of a person, made if it is not there.
 pub(super) fn owner(c: &Connection, user_id: &str) -> rusqlite::Result<i64> {
     c.prepare_cached("INSERT INTO owners (user_id) VALUES (?1) ON CONFLICT DO NOTHING")?
         .execute([user_id])?;
-    c.prepare_cached("SELECT id FROM owners WHERE user_id = ?1")?
-        .query_row([user_id], |r| r.get(0))
+    c.prepare_cached("SELECT id FROM owners WHERE user_id = ?1")?.query_row([user_id], |r| r.get(0))
 }
 
 /// The next number of a person's series. A number is never given twice, so that `/forget 3` cannot
@@ -235,7 +231,7 @@ fn remove(c: &Connection, owner: i64, key: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn note_forgotten(
+pub(super) fn note_forgotten(
     c: &Connection,
     owner: i64,
     source: &str,
@@ -247,7 +243,7 @@ fn note_forgotten(
     Ok(())
 }
 
-fn forgotten_before(
+pub(super) fn forgotten_before(
     c: &Connection,
     owner: i64,
     source: &str,

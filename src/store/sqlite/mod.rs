@@ -136,10 +136,8 @@ impl Store for SqliteStore {
     }
 
     async fn verify(&self) -> Result<()> {
-        let verdict: String = self
-            .readers
-            .read(|c| c.query_row("PRAGMA quick_check(1)", [], |r| r.get(0)))
-            .await?;
+        let verdict: String =
+            self.readers.read(|c| c.query_row("PRAGMA quick_check(1)", [], |r| r.get(0))).await?;
         if verdict == "ok" { Ok(()) } else { Err(StoreError::Corrupt(verdict)) }
     }
 }
@@ -148,9 +146,11 @@ impl Store for SqliteStore {
 fn make_folder(path: &Path) -> std::result::Result<(), OpenError> {
     use std::os::unix::fs::DirBuilderExt;
     let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) else { return Ok(()) };
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| {
-        OpenError::NotWritable { path: path.into(), reason: e.to_string() }
-    })
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|e| OpenError::NotWritable { path: path.into(), reason: e.to_string() })
 }
 
 /// Lets only this user read the file. SQLite gives its log and index the same mode.

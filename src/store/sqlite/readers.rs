@@ -33,9 +33,11 @@ impl Readers {
             .into_iter()
             .map(|connection| {
                 let reads = Arc::clone(&reads);
-                std::thread::Builder::new()
-                    .name("store-reader".into())
-                    .spawn(move || while let Some(read) = next(&reads) { read(&connection) })
+                std::thread::Builder::new().name("store-reader".into()).spawn(move || {
+                    while let Some(read) = next(&reads) {
+                        read(&connection)
+                    }
+                })
             })
             .collect::<std::io::Result<_>>()?;
         Ok((Self { queue, places: Arc::new(Semaphore::new(QUEUE)) }, threads))

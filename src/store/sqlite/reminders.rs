@@ -42,8 +42,7 @@ impl ReminderStore for SqliteStore {
     async fn next_reminder_at(&self) -> Result<Option<i64>> {
         self.readers
             .read(|c| {
-                c.prepare_cached("SELECT min(next_at) FROM reminders")?
-                    .query_row([], |r| r.get(0))
+                c.prepare_cached("SELECT min(next_at) FROM reminders")?.query_row([], |r| r.get(0))
             })
             .await
     }
@@ -71,16 +70,25 @@ impl ReminderStore for SqliteStore {
             .await
     }
 
-    async fn remove_reminder(&self, user_id: &str, number: i64) -> Result<Option<String>> {
-        let user_id = user_id.to_owned();
+    async fn remove_reminder(
+        &self,
+        user_id: &str,
+        number: i64,
+        source: &str,
+        now: i64,
+    ) -> Result<bool> {
+        let (user_id, source) = (user_id.to_owned(), source.to_owned());
         self.writer
             .write(move |c| {
-                c.prepare_cached(
-                    "DELETE FROM reminders WHERE number = ?2
-                       AND owner = (SELECT id FROM owners WHERE user_id = ?1) RETURNING text",
-                )?
-                .query_row(params![user_id, number], |r| r.get(0))
-                .optional()
+                let owner = memories::owner(c, &user_id)?;
+                let removed = c
+                    .prepare_cached("DELETE FROM reminders WHERE owner = ?1 AND number = ?2")?
+                    .execute([owner, number])?;
+                if removed == 0 {
+                    return Ok(memories::forgotten_before(c, owner, &source)?.is_some());
+                }
+                memories::note_forgotten(c, owner, &source, removed, now)?;
+                Ok(true)
             })
             .await
     }

@@ -54,9 +54,8 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), OpenErro
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     loop {
         // Immediate: of two programs that start together one migrates, the other finds it done.
-        let step = connection.transaction_with_behavior(
-            rusqlite::TransactionBehavior::Immediate,
-        )?;
+        let step =
+            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let found: i64 = step.pragma_query_value(None, "user_version", |r| r.get(0))?;
         let Some(sql) = usize::try_from(found).ok().and_then(|n| MIGRATIONS.get(n)) else {
             return Ok(());

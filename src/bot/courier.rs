@@ -1,0 +1,349 @@
+//! The courier: takes what waits in the outbox to DingTalk, until it has arrived or is hopeless.
+//!
+//! Each lane is one destination and keeps its order; different lanes go side by side. What came to
+//! DingTalk and was not yet marked delivered when the process is killed is sent again: at least
+//! once, and exactly once where the destination knows the idempotency key.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::outgoing::{self, Outgoing, Route};
+use crate::dingtalk::{DingTalk, Message, SendError, SendErrorKind, markdown};
+use crate::store::{Delivery, OutboxId, Result, Store};
+use crate::telemetry::clock::Clock;
+use crate::telemetry::metrics::Metrics;
+
+/// Lanes served at a time.
+const MAX_LANES: usize = 64;
+/// How often the outbox is looked through for what is due, or was revived by an operator.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Failed attempts after which a delivery is given up; the waits between them are about an hour
+/// together.
+const MAX_ATTEMPTS: u32 = 12;
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
+/// How long a delivery may be held back by a limit before it is given up.
+const MAX_AGE_MILLIS: i64 = 3 * 24 * 60 * 60 * 1_000;
+/// How long a lane rests when DingTalk says "too fast" and not how long.
+const RATE_LIMIT_WAIT: Duration = Duration::from_secs(60);
+/// How long a lane rests when the month's quota is used up.
+const QUOTA_WAIT: Duration = Duration::from_secs(60 * 60);
+
+/// A custom robot may send 20 messages a minute, else it is shut out for ten. The window is a
+/// little longer than a minute: messages may come closer together than they were sent.
+const ROBOT_WINDOW_MILLIS: i64 = 63_000;
+const ROBOT_LIMIT: u32 = 20;
+/// Pushes merged into one message; DingTalk mentions at most 50 people.
+const MAX_MERGED: usize = 40;
+
+/// Tells the courier that a lane has something new.
+#[derive(Debug, Clone)]
+pub struct Mailbox {
+    lanes: mpsc::UnboundedSender<String>,
+}
+
+impl Mailbox {
+    /// A mailbox, and the end of it for [`Courier::run`].
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<String>) {
+        let (lanes, receiver) = mpsc::unbounded_channel();
+        (Self { lanes }, receiver)
+    }
+
+    /// Something was put into this lane.
+    pub fn notify(&self, lane: String) {
+        // If the courier has ended, the lane waits on disk for the next one.
+        let _ = self.lanes.send(lane);
+    }
+}
+
+/// Delivers.
+#[derive(Clone)]
+pub struct Courier {
+    /// Where deliveries wait.
+    pub store: Arc<dyn Store>,
+    /// Where they go.
+    pub dingtalk: Arc<DingTalk>,
+    /// The present time.
+    pub clock: Clock,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+}
+
+/// What became of an attempt.
+enum Attempt {
+    Delivered,
+    /// Not by any route, ever.
+    Hopeless(SendError),
+    /// Try again after the usual wait.
+    Failed(SendError),
+    /// Not tried, or refused for haste: wait that long, and do not count it.
+    Held(Duration, String),
+}
+
+impl Courier {
+    /// Delivers until `stop`; then what is under way is finished and nothing else is begun.
+    pub async fn run(self, mut arrivals: mpsc::UnboundedReceiver<String>, stop: CancellationToken) {
+        let mut tasks = JoinSet::new();
+        let mut active: HashSet<String> = HashSet::new();
+        let mut sweep = tokio::time::interval(SWEEP);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let lanes = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(ended) = tasks.join_next() => {
+                    match ended {
+                        Ok(lane) => { active.remove::<String>(&lane); }
+                        Err(error) => {
+                            tracing::error!(%error, "a lane of the outbox was lost");
+                            active.clear();
+                        }
+                    }
+                    continue;
+                }
+                Some(lane) = arrivals.recv(), if active.len() < MAX_LANES => vec![lane],
+                _ = sweep.tick() => self.due_lanes().await,
+            };
+            for lane in lanes {
+                // A lane that is being served looks again before it ends; if it just ended, the
+                // next sweep finds it.
+                if active.len() < MAX_LANES && active.insert(lane.clone()) {
+                    let (courier, stop) = (self.clone(), stop.clone());
+                    tasks.spawn(async move {
+                        courier.serve(&lane, &stop).await;
+                        lane
+                    });
+                }
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    async fn due_lanes(&self) -> Vec<String> {
+        let now = self.clock.now_millis();
+        match self.store.waiting_lanes(MAX_LANES).await {
+            Ok(lanes) => {
+                lanes.into_iter().filter(|(_, at)| *at <= now).map(|(lane, _)| lane).collect()
+            }
+            Err(error) => {
+                tracing::error!(%error, "the outbox cannot be read");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Delivers what waits in a lane, until nothing is left or its first has to wait.
+    async fn serve(&self, lane: &str, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            match self.deliver_head(lane).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::error!(%error, "the outbox cannot be worked on; trying again");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Delivers the first of a lane; `false`: there is none, or it has to wait.
+    async fn deliver_head(&self, lane: &str) -> Result<bool> {
+        let limit = if outgoing::is_mergeable(lane) { MAX_MERGED } else { 1 };
+        let head = self.store.lane_head(lane, limit).await?;
+        let now = self.clock.now_millis();
+        let Some(first) = head.first().filter(|d| d.next_attempt_at <= now) else {
+            return Ok(false);
+        };
+        let age = now - first.created_at;
+        let (head, message) = match compose(head) {
+            Ok(composed) => composed,
+            Err(unreadable) => {
+                self.store.bury(&[unreadable], "cannot be read").await?;
+                return Ok(true);
+            }
+        };
+        let ids: Vec<OutboxId> = head.iter().map(|d| d.id).collect();
+        let key = head[0].batch.clone().unwrap_or_else(|| head[0].uuid.clone());
+        if head.len() > 1 && head[0].batch.is_none() {
+            // On disk before it is sent: another attempt is the same message with the same key.
+            self.store.batch(&ids, &key).await?;
+        }
+        let attempts = head[0].attempts;
+        match self.attempt(&message, &key).await? {
+            Attempt::Delivered => {
+                self.store.delivered(&ids).await?;
+                if let Some(asked_at) = message.asked_at {
+                    let waited = (self.clock.now_millis() - asked_at).max(0);
+                    self.metrics.reply_duration.observe(waited as f64 / 1_000.0);
+                }
+                tracing::debug!(lane, outbox_ids = ?ids, "delivered");
+                Ok(true)
+            }
+            Attempt::Hopeless(error) => {
+                tracing::warn!(lane, outbox_ids = ?ids, %error, "delivery given up");
+                self.store.bury(&ids, &error.detail).await?;
+                Ok(true)
+            }
+            Attempt::Failed(error) if attempts + 1 >= MAX_ATTEMPTS => {
+                tracing::warn!(lane, outbox_ids = ?ids, %error, "delivery failed too often");
+                self.store.bury(&ids, &error.detail).await?;
+                Ok(true)
+            }
+            Attempt::Held(_, why) if age > MAX_AGE_MILLIS => {
+                tracing::warn!(lane, outbox_ids = ?ids, why, "delivery waited too long");
+                self.store.bury(&ids, &why).await?;
+                Ok(true)
+            }
+            Attempt::Failed(error) => {
+                let wait = wait_after(attempts);
+                tracing::info!(lane, outbox_ids = ?ids, %error, ?wait, "delivery failed; will retry");
+                self.store.postpone(&ids, now + millis(wait), &error.detail).await?;
+                Ok(false)
+            }
+            Attempt::Held(wait, why) => {
+                tracing::info!(lane, outbox_ids = ?ids, why, ?wait, "delivery held back");
+                self.store.hold(&ids, now + millis(wait)).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Tries the routes in turn, as long as one cannot work at all.
+    async fn attempt(&self, message: &Outgoing, key: &str) -> Result<Attempt> {
+        let mut hopeless = None;
+        for route in &message.routes {
+            let now = self.clock.now_millis();
+            if let Route::GroupRobot { name } = route {
+                let sender = format!("robot:{name}");
+                let free = self
+                    .store
+                    .reserve_send(&sender, now, ROBOT_WINDOW_MILLIS, ROBOT_LIMIT)
+                    .await?;
+                if let Err(at) = free {
+                    let wait = Duration::from_millis((at - now).max(0).unsigned_abs());
+                    return Ok(Attempt::Held(wait, "the group robot's minute is full".into()));
+                }
+            }
+            let Err(error) = self.send(route, message, key, now).await else {
+                return Ok(Attempt::Delivered);
+            };
+            match error.kind {
+                SendErrorKind::RateLimited { retry_after } => {
+                    let wait = retry_after.unwrap_or(RATE_LIMIT_WAIT);
+                    return Ok(Attempt::Held(wait, error.detail));
+                }
+                SendErrorKind::Quota => return Ok(Attempt::Held(QUOTA_WAIT, error.detail)),
+                _ if !error.is_permanent() => return Ok(Attempt::Failed(error)),
+                // The first reason says most: later routes fail for want of configuration.
+                _ => hopeless = hopeless.or(Some(error)),
+            }
+        }
+        let none = || SendError {
+            kind: SendErrorKind::Refused,
+            detail: "there is no way to deliver it".into(),
+        };
+        Ok(Attempt::Hopeless(hopeless.unwrap_or_else(none)))
+    }
+
+    async fn send(
+        &self,
+        route: &Route,
+        outgoing: &Outgoing,
+        key: &str,
+        now: i64,
+    ) -> std::result::Result<(), SendError> {
+        let message = Message {
+            title: outgoing.title.clone(),
+            text: outgoing.text.clone(),
+            mention: outgoing.mention.clone(),
+        };
+        match route {
+            Route::Session { expires_at_millis: Some(at), .. } if *at <= now => Err(SendError {
+                kind: SendErrorKind::Expired,
+                detail: "the session webhook has expired, and client_id and client_secret are \
+                         needed for another way"
+                    .into(),
+            }),
+            Route::Session { url, .. } => self.dingtalk.send_to_session(url, &message).await,
+            Route::User { .. } | Route::Group { .. } if !self.dingtalk.has_openapi() => {
+                Err(SendError {
+                    kind: SendErrorKind::Refused,
+                    detail: "dingtalk.client_id and dingtalk.client_secret are not both set".into(),
+                })
+            }
+            Route::User { robot_code, staff_id } => {
+                self.dingtalk.send_to_user(robot_code.as_deref(), staff_id, &message).await
+            }
+            Route::Group { robot_code, conversation_id } => {
+                self.dingtalk.send_to_group(robot_code.as_deref(), conversation_id, &message).await
+            }
+            Route::GroupRobot { name } => {
+                self.dingtalk.send_by_group_robot(name, &message, key).await
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Courier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Courier").finish_non_exhaustive()
+    }
+}
+
+/// One message of the first deliveries, as many as fit one, and which they are. An error names one
+/// that cannot be read.
+fn compose(head: Vec<Delivery>) -> std::result::Result<(Vec<Delivery>, Outgoing), OutboxId> {
+    let fixed = head.first().is_some_and(|d| d.batch.is_some());
+    let mut parts: Vec<(Outgoing, u32)> = Vec::with_capacity(head.len());
+    let mut taken = Vec::with_capacity(head.len());
+    let mut bytes = 0;
+    for delivery in head {
+        let outgoing: Outgoing =
+            serde_json::from_str(&delivery.payload).map_err(|_| delivery.id)?;
+        bytes += delivery.payload.len();
+        let fits = bytes <= markdown::PART_BYTES
+            && parts.first().is_none_or(|(first, _)| first.routes == outgoing.routes);
+        if !fixed && !parts.is_empty() && !fits {
+            break;
+        }
+        parts.push((outgoing, delivery.occurrences));
+        taken.push(delivery);
+    }
+    let first = taken.first().map_or(0, |d| d.id);
+    outgoing::merged(parts).map(|message| (taken, message)).ok_or(first)
+}
+
+/// The wait after a number of failed attempts.
+fn wait_after(attempts: u32) -> Duration {
+    ExponentialBuilder::default()
+        .with_min_delay(FIRST_WAIT)
+        .with_max_delay(LONGEST_WAIT)
+        .with_max_times(MAX_ATTEMPTS as usize)
+        .with_jitter()
+        .build()
+        .nth(attempts as usize)
+        .unwrap_or(LONGEST_WAIT)
+}
+
+fn millis(wait: Duration) -> i64 {
+    i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_a_bound() {
+        let waits: Vec<Duration> = (0..MAX_ATTEMPTS + 5).map(wait_after).collect();
+        assert!(waits[0] >= FIRST_WAIT && waits[0] < 3 * FIRST_WAIT);
+        assert!(waits[5] >= Duration::from_secs(32));
+        assert!(waits.iter().all(|w| *w <= 2 * LONGEST_WAIT));
+    }
+}

@@ -1,0 +1,104 @@
+//! Housekeeping: what is no longer needed goes, and the gauges tell what is there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::store::{Result, Store};
+use crate::telemetry::clock::Clock;
+use crate::telemetry::health::{Health, Status};
+use crate::telemetry::metrics::Metrics;
+
+/// How often the gauges are brought up to date.
+const GAUGES: Duration = Duration::from_secs(5);
+/// Gauge rounds between two prunings.
+const PRUNE_EVERY: u32 = 60;
+/// How long a message's key is kept: a replay carries a signature of at most two hours' age.
+const KEYS_KEPT_MILLIS: i64 = 24 * 60 * 60 * 1_000;
+/// How long turns of a conversation are kept.
+const TURNS_KEPT_MILLIS: i64 = 30 * 24 * 60 * 60 * 1_000;
+/// Rows forgotten at a time, so that a message never waits long for the writer.
+const PRUNE_ROWS: usize = 1_000;
+/// Age of the oldest unanswered message at which the bot calls itself degraded.
+const SLOW_INBOX_MILLIS: i64 = 5 * 60 * 1_000;
+
+/// Prunes and measures.
+pub struct Housekeeping {
+    /// What is pruned and measured.
+    pub store: Arc<dyn Store>,
+    /// The present time.
+    pub clock: Clock,
+    /// The gauges.
+    pub metrics: Arc<Metrics>,
+    /// Told how it stands with inbox, outbox and store.
+    pub health: Arc<Health>,
+}
+
+impl Housekeeping {
+    /// Works until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(GAUGES);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut round = 0;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            if let Err(error) = self.measure().await {
+                tracing::error!(%error, "the store cannot be measured");
+            }
+            // A store that could not be written may be again; while it cannot, no message comes
+            // in to find out.
+            if self.health.snapshot().fatal.is_some() {
+                let _ = self.store.probe().await;
+            }
+            if round % PRUNE_EVERY == 0
+                && let Err(error) = self.prune().await
+            {
+                tracing::error!(%error, "the store cannot be pruned");
+            }
+            round = round.wrapping_add(1);
+        }
+    }
+
+    async fn measure(&self) -> Result<()> {
+        let now = self.clock.now_millis();
+        let inbox = self.store.inbox_depth().await?;
+        let age = inbox.oldest_received_at.map_or(0, |at| (now - at).max(0));
+        self.metrics.inbox_messages.with_label_values(&["pending"]).set(inbox.pending as i64);
+        self.metrics.inbox_oldest.set(age as f64 / 1_000.0);
+        if age > SLOW_INBOX_MILLIS {
+            let waits = format!("a message has waited {} s for its answer", age / 1_000);
+            self.health.set("inbox", Status::Degraded, waits);
+        } else {
+            self.health.set("inbox", Status::Ok, "messages are answered");
+        }
+        let outbox = self.store.outbox_depth().await?;
+        self.metrics.outbox_messages.with_label_values(&["waiting"]).set(outbox.waiting as i64);
+        self.metrics.outbox_messages.with_label_values(&["dead"]).set(outbox.dead as i64);
+        if outbox.dead > 0 {
+            let dead = format!("{} undeliverable; see: dingbot outbox list", outbox.dead);
+            self.health.set("outbox", Status::Degraded, dead);
+        } else {
+            self.health.set("outbox", Status::Ok, "answers are delivered");
+        }
+        self.metrics.memories.set(self.store.total_memories().await? as i64);
+        self.metrics.reminders.set(self.store.reminder_count().await? as i64);
+        Ok(())
+    }
+
+    async fn prune(&self) -> Result<()> {
+        let now = self.clock.now_millis();
+        while self.store.prune_inbox(now - KEYS_KEPT_MILLIS, PRUNE_ROWS).await? == PRUNE_ROWS {}
+        while self.store.prune_turns(now - TURNS_KEPT_MILLIS, PRUNE_ROWS).await? == PRUNE_ROWS {}
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Housekeeping {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Housekeeping").finish_non_exhaustive()
+    }
+}
