@@ -14,7 +14,7 @@ const SCHEME: &str = "sqlite";
 /// `$STATE_DIRECTORY` (systemd's list has colons), in `$XDG_STATE_HOME/dingbot`, or in
 /// `~/.local/state/dingbot`. With no home directory either: in `/var/lib/dingbot`.
 ///
-/// `settings` must come from [`load`](super::load), which refuses any other `store.url`.
+/// `settings` must come from [`load()`](super::load()), which refuses any other `store.url`.
 pub fn state_path(settings: &Settings, environment: &[(String, String)]) -> PathBuf {
     if let Ok(path) = sqlite_path(&settings.store.url) {
         return path;

@@ -2,7 +2,7 @@
 //!
 //! Layers, later wins: built-in defaults; the main file; the files of `conf.d` in name order;
 //! systemd credentials; `DINGBOT_<SECTION>__<KEY>` variables; short variables such as
-//! `OPENAI_API_KEY`; the command line. [`load`] promises every problem of every layer at once, each
+//! `OPENAI_API_KEY`; the command line. [`load()`] promises every problem of every layer at once, each
 //! with its place and a remedy, and that no secret shows in a problem, in the list of effective
 //! settings or in `Debug`. A value that its type refuses is not repeated at all: it may be a secret
 //! that was pasted into the wrong line.
