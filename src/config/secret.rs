@@ -1,7 +1,10 @@
 //! A secret that cannot be printed.
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// What stands for a secret wherever settings are shown.
+pub const MASK: &str = "***";
 
 /// A password, key or token: it has no `Display`, its `Debug` says `***`, and the memory is wiped
 /// when it is dropped.
@@ -28,12 +31,19 @@ impl From<&str> for Secret {
 
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.is_empty() { "unset" } else { "***" })
+        f.write_str(if self.is_empty() { "unset" } else { MASK })
     }
 }
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(|s| Self(SecretString::from(s)))
+    }
+}
+
+/// Writes the mask, or an empty text when there is none: never the secret.
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(if self.is_empty() { "" } else { MASK })
     }
 }

@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::secret::Secret;
 
 /// Every setting of the daemon.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The HTTP listener.
@@ -33,7 +33,7 @@ pub struct Settings {
 }
 
 /// `[server]`: the HTTP listener.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
     /// Addresses to listen on. `[::]` serves IPv4 too, and falls back to `0.0.0.0` on a host
@@ -73,7 +73,7 @@ impl Default for Server {
 }
 
 /// `[dingtalk]`: the application (AppKey, AppSecret) and the custom robots of groups.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DingTalk {
     /// AppKey of the application; with `client_secret` it opens the OpenAPI.
@@ -115,7 +115,7 @@ impl DingTalk {
 }
 
 /// `[[dingtalk.group_robots]]`: one custom robot of a group.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GroupRobot {
     /// What the settings and the metrics call it.
@@ -127,7 +127,7 @@ pub struct GroupRobot {
 }
 
 /// Who answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
     /// An OpenAI-compatible endpoint; without a key: offline.
@@ -138,7 +138,7 @@ pub enum Provider {
 }
 
 /// `[llm]`: the model.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Llm {
     /// `openai` (any compatible endpoint) or `offline`.
@@ -190,7 +190,7 @@ impl Llm {
 }
 
 /// `[llm.embedding]`: reserved for recall by meaning; without a model recall is lexical.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Embedding {
     /// Base address; empty: `llm.base_url`.
@@ -202,7 +202,7 @@ pub struct Embedding {
 }
 
 /// What of a message is remembered without being asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Extract {
     /// The best that is available: today the person's own statements, word for word.
@@ -217,7 +217,7 @@ pub enum Extract {
 }
 
 /// `[memory]`: long-term memory.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Memory {
     /// Most memories put before the model with a question.
@@ -235,7 +235,7 @@ impl Default for Memory {
 }
 
 /// `[bot]`: limits of the message pipeline.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Bot {
     /// Most messages accepted and not yet answered; past it `/webhook` answers 503.
@@ -251,7 +251,7 @@ impl Default for Bot {
 }
 
 /// `[store]`: where everything is kept.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Store {
     /// `sqlite:///path`; empty: `dingbot.db` in the state directory.
@@ -259,7 +259,7 @@ pub struct Store {
 }
 
 /// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// Text on a terminal and under systemd, JSON elsewhere.
@@ -272,7 +272,7 @@ pub enum LogFormat {
 }
 
 /// `[log]`: what is logged, and how.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
     /// `auto`, `text` or `json`.
