@@ -2,7 +2,7 @@
 //!
 //! There is no common shape: `{"error":{"message","code"}}` (OpenAI and most others),
 //! `{"error":"…"}` (Ollama), `{"message":…}` (vLLM, Mistral), `{"detail":…}` (NVIDIA and what is
-//! built on FastAPI), an array around any of them (Gemini), plain text, or a proxy's HTML page.
+//! built on `FastAPI`), an array around any of them (Gemini), plain text, or a proxy's HTML page.
 
 use std::time::Duration;
 

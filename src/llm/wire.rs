@@ -28,7 +28,7 @@ impl Endpoint {
     pub(super) fn new(settings: &Llm) -> Self {
         let mut url = settings.base_url.clone();
         let base = url.path().trim_end_matches('/');
-        // The whole address, as provider's documents give it, is taken for what is meant.
+        // The whole address, as many providers' documents give it, is taken for what is meant.
         if !base.ends_with("/chat/completions") {
             let path = format!("{base}/chat/completions");
             url.set_path(&path);
