@@ -1,1 +1,4 @@
 //! DingTalk.
+pub mod callback;
+mod error;
+pub mod signature;
