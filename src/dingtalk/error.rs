@@ -76,9 +76,9 @@ impl SendError {
             | SendErrorKind::Refused
             | SendErrorKind::TooLarge
             | SendErrorKind::Content => true,
-            SendErrorKind::RateLimited { .. }
-            | SendErrorKind::Quota
-            | SendErrorKind::Temporary => false,
+            SendErrorKind::RateLimited { .. } | SendErrorKind::Quota | SendErrorKind::Temporary => {
+                false
+            }
         }
     }
 

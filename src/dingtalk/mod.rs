@@ -1,4 +1,5 @@
 //! DingTalk.
 pub mod callback;
 mod error;
+pub mod markdown;
 pub mod signature;

@@ -27,13 +27,17 @@ pub enum SignatureError {
     #[error("the header `{0}` is not valid: expected {1}")]
     Malformed(&'static str, &'static str),
     /// The timestamp is more than an hour off.
-    #[error("the header `timestamp` is {seconds} s off this host's clock, more than an hour: check the clock of this host, or it is an old request sent again")]
+    #[error(
+        "the header `timestamp` is {seconds} s off this host's clock, more than an hour: check the clock of this host, or it is an old request sent again"
+    )]
     Skew {
         /// Timestamp minus present time, in seconds.
         seconds: i64,
     },
     /// Signed with another secret, or not by DingTalk.
-    #[error("the header `sign` does not match `dingtalk.client_secret`: compare it with the AppSecret of the application in DingTalk's console")]
+    #[error(
+        "the header `sign` does not match `dingtalk.client_secret`: compare it with the AppSecret of the application in DingTalk's console"
+    )]
     Mismatch,
 }
 

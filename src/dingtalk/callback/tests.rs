@@ -107,7 +107,8 @@ fn every_kind_of_content() {
 
 #[test]
 fn the_over_quota_push_is_told_from_a_message() {
-    let push = json!({"conversationType": "1", "errorCode": "20001", "errorMessage": "受调用量超量影响"});
+    let push =
+        json!({"conversationType": "1", "errorCode": "20001", "errorMessage": "受调用量超量影响"});
     assert_eq!(
         parsed(push).content,
         Content::OverQuota { code: 20_001, message: "受调用量超量影响".into() }
@@ -144,7 +145,15 @@ fn an_error_names_the_field() {
 fn rubbish_is_an_error() {
     let deep = format!("{{\"content\":{}", "[".repeat(100_000));
     let deep_unknown = format!("{{\"x\":{}", "{\"x\":".repeat(100_000));
-    for body in ["", "null", "[\"text\"]", "{", "{\"msgtype\":\"a\",\"msgtype\":\"b\"}", &deep, &deep_unknown] {
+    for body in [
+        "",
+        "null",
+        "[\"text\"]",
+        "{",
+        "{\"msgtype\":\"a\",\"msgtype\":\"b\"}",
+        &deep,
+        &deep_unknown,
+    ] {
         assert!(matches!(parse(body.as_bytes()), Err(CallbackError::Json(_))));
     }
     assert_eq!(parse(b"{\"msgtype\":\"\xff\"}"), Err(CallbackError::Utf8));

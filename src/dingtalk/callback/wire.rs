@@ -104,9 +104,10 @@ fn content(wire: &Wire) -> Result<Content, CallbackError> {
         "richText" => rich_text(&details(&wire.content)?),
         "picture" => Ok(Content::Picture),
         "audio" => {
-            let recognition = string("content.recognition", details(&wire.content)?.get("recognition"))?
-                .map(|text| text.trim().to_owned())
-                .filter(|text| !text.is_empty());
+            let recognition =
+                string("content.recognition", details(&wire.content)?.get("recognition"))?
+                    .map(|text| text.trim().to_owned())
+                    .filter(|text| !text.is_empty());
             Ok(Content::Audio { recognition })
         }
         "video" => Ok(Content::Video),
@@ -127,7 +128,8 @@ fn text(value: &Value) -> Result<Content, CallbackError> {
     match text.get("content") {
         Some(Value::String(content)) => Ok(Content::Text(content.trim().to_owned())),
         other => {
-            let problem = format!("is {}; expected a string", type_name(other.unwrap_or(&Value::Null)));
+            let problem =
+                format!("is {}; expected a string", type_name(other.unwrap_or(&Value::Null)));
             Err(CallbackError::field("text.content", problem))
         }
     }
@@ -153,7 +155,10 @@ fn rich_text(details: &Map<String, Value>) -> Result<Content, CallbackError> {
 /// The object of `content`; an absent one is empty, a string is read as JSON.
 fn details(value: &Value) -> Result<Map<String, Value>, CallbackError> {
     let problem = |what: &str| {
-        CallbackError::field("content", format!("is {what}; expected an object, or one in a string"))
+        CallbackError::field(
+            "content",
+            format!("is {what}; expected an object, or one in a string"),
+        )
     };
     match value {
         Value::Null => Ok(Map::new()),
@@ -189,7 +194,11 @@ fn bounded(
 /// A name for the eye: on one line, cut rather than refused.
 fn name(field: &'static str, value: &Value) -> Result<Option<String>, CallbackError> {
     Ok(string(field, Some(value))?.map(|text| {
-        let cut = &text[..text.floor_char_boundary(MAX_ID_BYTES)];
+        let cut: String = text
+            .char_indices()
+            .take_while(|(at, c)| at + c.len_utf8() <= MAX_ID_BYTES)
+            .map(|(_, c)| c)
+            .collect();
         cut.replace(char::is_control, " ")
     }))
 }
