@@ -58,15 +58,8 @@ pub struct SendError {
 }
 
 impl SendError {
-    /// An error with `detail` cut to a line of bounded length.
-    pub(super) fn new(kind: SendErrorKind, detail: impl AsRef<str>) -> Self {
-        let detail = detail
-            .as_ref()
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .take(DETAIL_CHARS)
-            .collect();
-        Self { kind, detail }
+    pub(super) fn new(kind: SendErrorKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into() }
     }
 
     /// Whether sending the same message the same way again cannot succeed.
@@ -82,15 +75,15 @@ impl SendError {
         }
     }
 
-    /// The same error with every one of `secrets` blotted out of its detail, in case the other
-    /// side repeated one in its answer.
-    pub(super) fn without(mut self, secrets: &[&str]) -> Self {
+    /// The same error fit to be shown, whatever the other side put into its answer: every one of
+    /// `secrets` blotted out, on one line, of bounded length.
+    pub(super) fn presentable(self, secrets: &[&str]) -> Self {
+        let mut detail = self.detail;
         for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-            if self.detail.contains(secret) {
-                self.detail = self.detail.replace(secret, "***");
-            }
+            detail = detail.replace(secret, "***");
         }
-        self
+        let detail = detail.replace(char::is_control, " ").chars().take(DETAIL_CHARS).collect();
+        Self { kind: self.kind, detail }
     }
 }
 
@@ -195,7 +188,7 @@ mod tests {
     #[test]
     fn a_detail_is_one_bounded_line_without_the_secret() {
         let long = format!("token s3cr3t is bad\n{}", "x".repeat(1_000));
-        let error = SendError::new(SendErrorKind::Refused, long).without(&["s3cr3t", ""]);
+        let error = SendError::new(SendErrorKind::Refused, long).presentable(&["s3cr3t", ""]);
         assert!(error.detail.starts_with("token *** is bad xxx"));
         assert!(error.detail.chars().count() <= DETAIL_CHARS);
     }
