@@ -7,4 +7,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod callbacks;
+mod commands;
+mod delivery;
+mod model_failures;
+mod reminders;
 mod simulators;
+mod status;
+mod stopping;
+mod whole_path;

@@ -4,11 +4,15 @@ mod dingtalk;
 mod model;
 mod openapi;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
+use crate::support::PATIENCE;
 use crate::support::daemon::ready_addresses;
+use crate::support::dingtalk::DingTalk;
 use crate::support::exposition::Exposition;
-use crate::support::http;
+use crate::support::http::{self, Rude};
 
 /// Posts JSON and reads the JSON that comes back.
 async fn post(url: &str, body: &Value) -> (u16, Value) {
@@ -45,4 +49,22 @@ fn metrics_are_summed_over_the_labels_not_named() {
     assert_eq!(metrics.sum("b", &[]), 1500.0);
     assert_eq!(metrics.values_of("a_total", "x"), ["1", "1"]);
     assert!(metrics.has("b") && !metrics.has("a"));
+}
+
+#[tokio::test]
+async fn the_rude_client_sends_what_it_is_told_and_reads_what_comes() {
+    let dingtalk = DingTalk::start().await;
+    let address = dingtalk.base().replace("http://", "").parse().unwrap();
+    let mut rude = Rude::connect(address).await.unwrap();
+    let head = b"POST /robot/send HTTP/1.1\r\nhost: x\r\n";
+    rude.drip(head, Duration::from_millis(1)).await.unwrap();
+    let rest = b"content-length: 2\r\n\r\n{}GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    rude.send(rest).await.unwrap();
+    let first = rude.answer(PATIENCE).await.unwrap().unwrap();
+    assert_eq!((first.status, first.header("content-type")), (200, "application/json"));
+    assert!(String::from_utf8(first.body).unwrap().contains("40035"));
+    assert_eq!(rude.answer(PATIENCE).await.unwrap().unwrap().status, 404, "the second of two");
+    rude.send(b"nonsense\r\n\r\n").await.unwrap();
+    assert_eq!(rude.answer(PATIENCE).await.unwrap().unwrap().status, 400);
+    assert!(rude.closes(PATIENCE).await);
 }

@@ -24,6 +24,7 @@ pub mod model;
 pub mod record;
 pub mod server;
 pub mod settings;
+pub mod stage;
 
 use std::time::Duration;
 
