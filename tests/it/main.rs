@@ -1,0 +1,18 @@
+//! Tests of the whole daemon over TCP, against simulators of DingTalk and of a model.
+//!
+//! One program, so that it is linked once; one module a subject.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test that fails says where")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod callbacks;
+mod commands;
+mod delivery;
+mod model_failures;
+mod reminders;
+mod simulators;
+mod status;
+mod stopping;
+mod whole_path;

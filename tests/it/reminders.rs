@@ -1,0 +1,99 @@
+//! Reminders: pushed at their interval, through restarts and limits.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use crate::support::PATIENCE;
+use crate::support::dingtalk::{GROUP_TOKEN, Message, Via};
+use crate::support::stage::Stage;
+
+/// How often `part` was pushed, however it was merged with others.
+fn count(messages: &[Message], part: &str) -> usize {
+    messages.iter().map(|message| message.text.matches(part).count()).sum()
+}
+
+async fn say(stage: &Stage, text: &str) -> String {
+    stage.daemon.says(stage.dingtalk.callback().from("ann").text(text)).await
+}
+
+#[tokio::test]
+async fn a_reminder_fires_at_its_interval() {
+    let stage = Stage::with_group_robot().await;
+    say(&stage, "/remember 2 drink water").await;
+    let twice = |messages: &[Message]| count(messages, "drink water") >= 2;
+    let messages = stage.dingtalk.wait_for(twice, PATIENCE).await;
+    assert_eq!(messages[0].via, Via::GroupRobot(GROUP_TOKEN.into()));
+    let apart = messages[1].received - messages[0].received;
+    assert!((1_500..3_000).contains(&apart), "{apart} ms");
+    assert!(messages.iter().all(|message| message.uuid.is_some()), "a retry must be harmless");
+}
+
+#[tokio::test]
+async fn with_the_openapi_a_reminder_goes_to_the_person() {
+    let stage = Stage::new().await;
+    say(&stage, "/remember 1 stand up").await;
+    let message = stage.dingtalk.wait_for_text("stand up").await;
+    assert_eq!(message.via, Via::Persons(vec!["ann".into()]));
+}
+
+#[tokio::test]
+async fn a_reminder_survives_a_kill_and_does_not_burst_after_downtime() {
+    let mut stage = Stage::with_group_robot().await;
+    say(&stage, "/remember 1 look up").await;
+    stage.dingtalk.wait_for_text("look up").await;
+    stage.daemon.kill9().await;
+    let before = count(&stage.dingtalk.messages(), "look up");
+    // The subject of the test: several intervals pass while nothing runs.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let restarted = stage.dingtalk.messages().len();
+    stage.daemon.restart().await;
+    let again = |messages: &[Message]| count(messages, "look up") >= before + 3;
+    let messages = stage.dingtalk.wait_for(again, PATIENCE).await;
+    let times: Vec<i64> = messages[restarted..].iter().map(|message| message.received).collect();
+    // The one that is late comes at once and the next at its own time; the missed ones never.
+    let span = times.last().unwrap() - times[0];
+    assert!(span >= 900, "{} messages in {span} ms", times.len());
+    // The late one may share a message with the next; more would be the missed ones.
+    assert!(
+        messages[restarted..].iter().all(|message| message.text.matches("look up").count() <= 2)
+    );
+}
+
+#[tokio::test]
+async fn a_forgotten_reminder_is_silent() {
+    let stage = Stage::with_group_robot().await;
+    say(&stage, "/remember 1 first one").await;
+    stage.dingtalk.wait_for_text("first one").await;
+    let list = say(&stage, "/memories").await;
+    let line =
+        list.lines().find(|line| line.contains("first one")).unwrap_or_else(|| panic!("{list}"));
+    let digits = line.chars().skip_while(|c| !c.is_ascii_digit());
+    let id: String = digits.take_while(char::is_ascii_digit).collect();
+    say(&stage, &format!("/forget {id}")).await;
+    let after = count(&stage.dingtalk.messages(), "first one");
+    // Another reminder's third push shows that more than an interval has passed.
+    say(&stage, "/remember 1 second one").await;
+    let thrice = |messages: &[Message]| count(messages, "second one") >= 3;
+    let messages = stage.dingtalk.wait_for(thrice, PATIENCE).await;
+    // One push may have been on its way.
+    assert!(count(&messages, "first one") <= after + 1);
+}
+
+#[tokio::test]
+async fn thirty_reminders_at_once_stay_under_the_limit_and_all_arrive() {
+    let stage = Stage::with_group_robot().await;
+    let texts: HashSet<String> = (0..30).map(|number| format!("task-{number:02}")).collect();
+    for text in &texts {
+        say(&stage, &format!("/remember 5 {text}")).await;
+    }
+    let all_there = |messages: &[Message]| {
+        texts.iter().all(|text| messages.iter().any(|message| message.text.contains(text)))
+    };
+    let messages = stage.dingtalk.wait_for(all_there, Duration::from_secs(90)).await;
+    assert!(stage.dingtalk.refusals().is_empty(), "{:?}", stage.dingtalk.refusals());
+    for message in &messages {
+        let minute = message.received..message.received + 60_000;
+        let sent = messages.iter().filter(|other| minute.contains(&other.received)).count();
+        assert!(sent <= 20, "{sent} messages in a minute");
+    }
+}

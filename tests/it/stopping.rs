@@ -1,0 +1,99 @@
+//! Starting and stopping.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use crate::support::PATIENCE;
+use crate::support::daemon::Daemon;
+use crate::support::model::Reply;
+use crate::support::settings::Settings;
+use crate::support::stage::Stage;
+
+#[tokio::test]
+async fn a_request_being_answered_when_the_daemon_stops_is_answered() {
+    let mut stage = Stage::new().await;
+    stage.model.answer_always(Reply::text("just in time"));
+    stage.model.hold();
+    let callback = stage.dingtalk.callback().without_session().text("wait for me").build();
+    let asking = stage.daemon.try_post(&callback);
+    let stopping = async {
+        stage.model.wait_for_question("wait for me").await;
+        let written = stage.daemon.log().len();
+        stage.daemon.sigterm();
+        let heard = stage.daemon.log().find(written, PATIENCE, |_| Some(())).await;
+        assert!(heard.is_some(), "the daemon says that it is stopping");
+        stage.model.release();
+    };
+    let (answer, ()) = tokio::join!(asking, stopping);
+    let answer = answer.unwrap();
+    assert_eq!((answer.status, answer.body.trim()), (200, "just in time"));
+    let status = stage.daemon.wait_exit().await;
+    assert_eq!(status.code(), Some(0), "{status}");
+}
+
+#[tokio::test]
+async fn an_accepted_message_is_answered_before_the_daemon_ends() {
+    let mut stage = Stage::new().await;
+    stage.model.hold();
+    stage.daemon.accepts(stage.dingtalk.callback().text("wait for me")).await;
+    stage.model.wait_for_question("wait for me").await;
+    stage.daemon.sigterm();
+    stage.model.release();
+    assert_eq!(stage.daemon.wait_exit().await.code(), Some(0));
+    // Whether before the end or after the next start: once.
+    stage.daemon.restart().await;
+    stage.dingtalk.wait_for_text("wait for me").await;
+    stage.daemon.accepts(stage.dingtalk.callback().text("the next one")).await;
+    stage.dingtalk.wait_for_text("the next one").await;
+    assert_eq!(stage.dingtalk.messages().len(), 2);
+}
+
+#[tokio::test]
+async fn a_second_signal_stops_at_once() {
+    let mut stage = Stage::new().await;
+    stage.model.hold();
+    let callback = stage.dingtalk.callback().without_session().text("wait for me").build();
+    let asking = stage.daemon.try_post(&callback);
+    let stopping = async {
+        stage.model.wait_for_question("wait for me").await;
+        let written = stage.daemon.log().len();
+        stage.daemon.sigterm();
+        let heard = stage.daemon.log().find(written, PATIENCE, |_| Some(())).await;
+        assert!(heard.is_some(), "the daemon says that it is stopping");
+        stage.daemon.sigterm();
+        Instant::now()
+    };
+    let (answer, since) = tokio::join!(asking, stopping);
+    assert!(answer.is_err(), "{answer:?}");
+    stage.daemon.wait_exit().await;
+    assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn an_idle_daemon_stops_quickly_and_cleanly() {
+    let mut stage = Stage::new().await;
+    // A kept-alive connection without a request must not hold up the end.
+    assert_eq!(stage.daemon.get("/health").await.status, 200);
+    let started = Instant::now();
+    stage.daemon.sigterm();
+    assert_eq!(stage.daemon.wait_exit().await.code(), Some(0));
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn bad_settings_are_told_all_at_once_with_exit_78() {
+    let settings = Settings::bare().set("server.max_connektions", "5").text("llm.timeout", "soon");
+    let (status, log) = Daemon::start_and_fail(settings).await;
+    assert_eq!(status.code(), Some(78), "{log}");
+    assert!(log.contains("max_connektions") && log.contains("max_connections"), "{log}");
+    assert!(log.contains("timeout"), "{log}");
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (status, log) = Daemon::start_and_fail(Settings::bare().listen(&address)).await;
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains(&address), "{log}");
+}

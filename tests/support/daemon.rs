@@ -1,0 +1,293 @@
+//! The real daemon as a child process.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+
+use super::PATIENCE;
+use super::dingtalk::{Callback, SignedCallback};
+use super::exposition::Exposition;
+use super::http::{self, Answer};
+use super::record::Record;
+use super::settings::Settings;
+
+/// How often a metric is read while a test waits for it; a scrape is the only way to see one.
+const SCRAPE: Duration = Duration::from_millis(20);
+
+/// A daemon with a state directory of its own; killed when dropped. Its log is shown when the test
+/// fails.
+#[derive(Debug)]
+pub struct Daemon {
+    process: Process,
+    settings: Settings,
+    home: TempDir,
+    client: reqwest::Client,
+}
+
+/// One run of the program.
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    log: Arc<Record<String>>,
+    readers: Vec<JoinHandle<()>>,
+    listen: Vec<SocketAddr>,
+}
+
+impl Daemon {
+    /// Starts and waits until the daemon says that it is ready.
+    ///
+    /// # Panics
+    /// When it ends before that, or is not ready in time; the text holds its log.
+    pub async fn start(settings: Settings) -> Self {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let mut process = Process::spawn(&settings, home.path());
+        process.becomes_ready().await;
+        Self { process, settings, home, client: http::client() }
+    }
+
+    /// Runs a daemon that is expected to end by itself; how it ended and what it wrote.
+    pub async fn start_and_fail(settings: Settings) -> (ExitStatus, String) {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let mut process = Process::spawn(&settings, home.path());
+        let status = process.ends().await;
+        (status, process.log.all().join("\n"))
+    }
+
+    /// Starts again with the same settings and state directory; stops first if it still runs.
+    pub async fn restart(&mut self) {
+        self.restart_with(self.settings.clone()).await;
+    }
+
+    /// Starts again with other settings and the same state directory.
+    pub async fn restart_with(&mut self, settings: Settings) {
+        if self.process.is_running() {
+            self.sigterm();
+            self.wait_exit().await;
+        }
+        self.settings = settings;
+        self.process = Process::spawn(&self.settings, self.home.path());
+        self.process.becomes_ready().await;
+    }
+
+    /// The address of `path`, on the first address it listens on.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address())
+    }
+
+    /// The first address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.process.listen[0]
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        self.process.pid().as_raw_nonzero().get()
+    }
+
+    /// The directory of its database.
+    pub fn state_directory(&self) -> PathBuf {
+        self.home.path().join("state")
+    }
+
+    /// The client its requests are made with.
+    pub fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    /// Posts a callback.
+    pub async fn post(&self, callback: Callback<'_>) -> Answer {
+        self.post_callback(&callback.build()).await
+    }
+
+    /// Posts a callback that was built before.
+    pub async fn post_callback(&self, callback: &SignedCallback) -> Answer {
+        self.try_post(callback).await.expect("the daemon answers")
+    }
+
+    /// Posts a callback to a daemon that may not live to answer.
+    pub async fn try_post(&self, callback: &SignedCallback) -> reqwest::Result<Answer> {
+        let mut request = self.client.post(self.url("/webhook")).body(callback.body.clone());
+        for (name, value) in &callback.headers {
+            request = request.header(*name, value);
+        }
+        Ok(Answer::of(request.send().await?).await)
+    }
+
+    /// Posts a callback that must be accepted without an answer of its own.
+    pub async fn accepts(&self, callback: Callback<'_>) -> SignedCallback {
+        let callback = callback.build();
+        let answer = self.post_callback(&callback).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.json()["msgtype"], "empty");
+        callback
+    }
+
+    /// Posts a callback without a session webhook, and returns the answer in the response.
+    pub async fn says(&self, callback: Callback<'_>) -> String {
+        let answer = self.post(callback.without_session()).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
+        answer.body
+    }
+
+    /// Gets `path`.
+    pub async fn get(&self, path: &str) -> Answer {
+        let response = self.client.get(self.url(path)).send().await;
+        Answer::of(response.expect("the daemon answers")).await
+    }
+
+    /// The metrics as they are now.
+    pub async fn metrics(&self) -> Exposition {
+        let answer = self.get("/metrics").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        Exposition::read(&answer.body)
+    }
+
+    /// Waits until `enough` holds of the metrics.
+    ///
+    /// # Panics
+    /// When it does not in time; the text names `what`.
+    pub async fn wait_for_metrics(&self, what: &str, enough: impl Fn(&Exposition) -> bool) {
+        let wait = async {
+            while !enough(&self.metrics().await) {
+                tokio::time::sleep(SCRAPE).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("in vain: {what}"));
+    }
+
+    /// The lines it has written in this run.
+    pub fn log(&self) -> &Record<String> {
+        &self.process.log
+    }
+
+    /// Asks it to stop.
+    pub fn sigterm(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.process.pid(), signal).expect("the daemon is running");
+    }
+
+    /// Kills it, and waits until it is gone.
+    pub async fn kill9(&mut self) {
+        self.process.child.kill().await.expect("the daemon is running");
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn wait_exit(&mut self) -> ExitStatus {
+        self.process.ends().await
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_running()
+    }
+}
+
+impl Process {
+    fn spawn(settings: &Settings, home: &Path) -> Self {
+        let file = home.join("dingbot.toml");
+        let state = home.join("state");
+        std::fs::create_dir_all(&state).expect("a writable temporary directory");
+        std::fs::write(&file, settings.toml()).expect("a writable temporary directory");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_dingbot"))
+            .args(["serve", "--listen", settings.address(), "--config"])
+            .arg(&file)
+            .env_clear()
+            .env("STATE_DIRECTORY", &state)
+            .envs(settings.environment().iter().map(|(name, value)| (name, value)))
+            .current_dir(home)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the program starts");
+        let log = Arc::new(Record::default());
+        let stdout = child.stdout.take().expect("it is piped");
+        let stderr = child.stderr.take().expect("it is piped");
+        let readers = vec![
+            tokio::spawn(collect(stdout, Arc::clone(&log))),
+            tokio::spawn(collect(stderr, Arc::clone(&log))),
+        ];
+        Self { child, log, readers, listen: Vec::new() }
+    }
+
+    async fn becomes_ready(&mut self) {
+        let ready = self.log.find(0, PATIENCE, |line| ready_addresses(line));
+        let ended = tokio::select! {
+            found = ready => {
+                self.listen = found.unwrap_or_else(|| panic!("not ready in {PATIENCE:?}"));
+                return;
+            }
+            status = self.child.wait() => status.expect("its status can be asked for"),
+        };
+        self.read_to_end().await;
+        let log = self.log.all().join("\n");
+        panic!("the daemon ended before it was ready ({ended}):\n{log}");
+    }
+
+    async fn ends(&mut self) -> ExitStatus {
+        let status = tokio::time::timeout(PATIENCE, self.child.wait())
+            .await
+            .unwrap_or_else(|_| panic!("the daemon still runs after {PATIENCE:?}"))
+            .expect("its status can be asked for");
+        self.read_to_end().await;
+        status
+    }
+
+    /// Waits for the last lines of a process that ended.
+    async fn read_to_end(&mut self) {
+        for reader in self.readers.drain(..) {
+            reader.await.expect("reading lines does not panic");
+        }
+    }
+
+    fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    fn pid(&self) -> Pid {
+        let id = self.child.id().expect("the daemon is running");
+        Pid::from_raw(id as i32).expect("a process id is not 0")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.log.with(|lines| eprintln!("--- the daemon's log\n{}\n---", lines.join("\n")));
+        }
+    }
+}
+
+async fn collect(pipe: impl AsyncRead + Unpin, log: Arc<Record<String>>) {
+    let mut lines = BufReader::new(pipe).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        log.push(line);
+    }
+}
+
+/// The addresses in the log line that says the daemon is ready: a JSON event with the message
+/// `ready` and the field `listen`, one address or several with commas between.
+pub fn ready_addresses(line: &str) -> Option<Vec<SocketAddr>> {
+    let event: Value = serde_json::from_str(line).ok()?;
+    let fields = if event["fields"].is_object() { &event["fields"] } else { &event };
+    if fields["message"] != "ready" {
+        return None;
+    }
+    let listen = fields["listen"].as_str()?;
+    listen.split(',').map(|address| address.trim().parse().ok()).collect()
+}

@@ -1,0 +1,120 @@
+//! The settings a test gives the daemon.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::dingtalk::{self, DingTalk};
+use super::model::{self, Model};
+
+/// What goes into the daemon's file, its environment and its command line.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Dotted keys and their values as TOML writes them.
+    values: BTreeMap<String, String>,
+    group_robots: Vec<String>,
+    environment: Vec<(String, String)>,
+    listen: String,
+}
+
+impl Settings {
+    /// JSON log lines, a free loopback port, and nothing else: no model and no DingTalk.
+    pub fn bare() -> Self {
+        let settings = Self {
+            values: BTreeMap::new(),
+            group_robots: Vec::new(),
+            environment: Vec::new(),
+            listen: "127.0.0.1:0".into(),
+        };
+        settings.text("log.format", "json")
+    }
+
+    /// An application of `dingtalk` with its OpenAPI, answering by `model`.
+    pub fn new(dingtalk: &DingTalk, model: &Model) -> Self {
+        Self::bare()
+            .dingtalk(dingtalk)
+            .text("dingtalk.client_id", dingtalk::CLIENT_ID)
+            .text("dingtalk.client_secret", dingtalk::CLIENT_SECRET)
+            .model(model)
+    }
+
+    /// As [`Settings::new`], but without a `client_id`: the OpenAPI is not configured, and pushes
+    /// go to the group robot `default`.
+    pub fn with_group_robot(dingtalk: &DingTalk, model: &Model) -> Self {
+        Self::bare()
+            .dingtalk(dingtalk)
+            .text("dingtalk.client_secret", dingtalk::CLIENT_SECRET)
+            .group_robot("default", dingtalk::GROUP_TOKEN, dingtalk::GROUP_SECRET)
+            .model(model)
+    }
+
+    /// Points both origins of DingTalk at the simulator.
+    pub fn dingtalk(self, dingtalk: &DingTalk) -> Self {
+        let base = dingtalk.base();
+        self.text("dingtalk.api_base", &base).text("dingtalk.oapi_base", &base)
+    }
+
+    /// Asks this model.
+    pub fn model(self, model: &Model) -> Self {
+        self.text("llm.base_url", &model.base())
+            .text("llm.api_key", model::KEY)
+            .text("llm.model", "simulated-1")
+    }
+
+    /// Adds a group robot.
+    pub fn group_robot(mut self, name: &str, access_token: &str, secret: &str) -> Self {
+        self.group_robots.push(format!(
+            "{{ name = {name:?}, access_token = {access_token:?}, secret = {secret:?} }}"
+        ));
+        self
+    }
+
+    /// Sets `key` to a text.
+    pub fn text(self, key: &str, value: &str) -> Self {
+        // Rust's escapes of what tests use are TOML's too.
+        self.set(key, &format!("{value:?}"))
+    }
+
+    /// Sets `key` to a value written as TOML writes it.
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        self.values.insert(key.into(), value.into());
+        self
+    }
+
+    /// Leaves `key` out.
+    pub fn unset(mut self, key: &str) -> Self {
+        self.values.remove(key);
+        self
+    }
+
+    /// Adds an environment variable; the daemon has no other.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Listens here rather than on 127.0.0.1.
+    pub fn listen(mut self, address: &str) -> Self {
+        self.listen = address.into();
+        self
+    }
+
+    pub(super) fn toml(&self) -> String {
+        let mut toml = String::new();
+        for (key, value) in &self.values {
+            writeln!(toml, "{key} = {value}").expect("writing to a string");
+        }
+        if !self.group_robots.is_empty() {
+            let robots = self.group_robots.join(", ");
+            writeln!(toml, "dingtalk.group_robots = [{robots}]").expect("writing to a string");
+        }
+        toml
+    }
+
+    pub(super) fn environment(&self) -> &[(String, String)] {
+        &self.environment
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.listen
+    }
+}
