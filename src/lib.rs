@@ -13,6 +13,7 @@
 //! | 2 | [`store`], [`outbound`] |
 //! | 1 | [`config`], [`telemetry`], [`language`] |
 
+pub mod bot;
 pub mod cli;
 pub mod config;
 pub mod dingtalk;

@@ -63,7 +63,7 @@ impl Mailbox {
 }
 
 /// Delivers.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Courier {
     /// Where deliveries wait.
     pub store: Arc<dyn Store>,
@@ -221,10 +221,8 @@ impl Courier {
             let now = self.clock.now_millis();
             if let Route::GroupRobot { name } = route {
                 let sender = format!("robot:{name}");
-                let free = self
-                    .store
-                    .reserve_send(&sender, now, ROBOT_WINDOW_MILLIS, ROBOT_LIMIT)
-                    .await?;
+                let free =
+                    self.store.reserve_send(&sender, now, ROBOT_WINDOW_MILLIS, ROBOT_LIMIT).await?;
                 if let Err(at) = free {
                     let wait = Duration::from_millis((at - now).max(0).unsigned_abs());
                     return Ok(Attempt::Held(wait, "the group robot's minute is full".into()));
@@ -287,12 +285,6 @@ impl Courier {
                 self.dingtalk.send_by_group_robot(name, &message, key).await
             }
         }
-    }
-}
-
-impl std::fmt::Debug for Courier {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Courier").finish_non_exhaustive()
     }
 }
 

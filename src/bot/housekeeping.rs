@@ -24,6 +24,7 @@ const PRUNE_ROWS: usize = 1_000;
 const SLOW_INBOX_MILLIS: i64 = 5 * 60 * 1_000;
 
 /// Prunes and measures.
+#[derive(Debug)]
 pub struct Housekeeping {
     /// What is pruned and measured.
     pub store: Arc<dyn Store>,
@@ -94,11 +95,5 @@ impl Housekeeping {
         while self.store.prune_inbox(now - KEYS_KEPT_MILLIS, PRUNE_ROWS).await? == PRUNE_ROWS {}
         while self.store.prune_turns(now - TURNS_KEPT_MILLIS, PRUNE_ROWS).await? == PRUNE_ROWS {}
         Ok(())
-    }
-}
-
-impl std::fmt::Debug for Housekeeping {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Housekeeping").finish_non_exhaustive()
     }
 }

@@ -47,6 +47,7 @@ pub struct Inbox {
     inner: Arc<Inner>,
 }
 
+#[derive(Debug)]
 struct Inner {
     store: Arc<dyn Store>,
     clock: Clock,
@@ -58,12 +59,6 @@ struct Inner {
     /// await.
     waiters: Mutex<HashMap<String, oneshot::Sender<String>>>,
     arrivals: mpsc::UnboundedSender<String>,
-}
-
-impl std::fmt::Debug for Inner {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inner").field("limit", &self.limit).finish_non_exhaustive()
-    }
 }
 
 impl Clone for Inbox {

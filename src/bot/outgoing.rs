@@ -250,7 +250,8 @@ mod tests {
 
     #[test]
     fn several_become_one_with_everyone_mentioned_once() {
-        let parts = vec![(push("喝水", "u1"), 3), (push("开会", "u2"), 1), (push("站起来", "u1"), 1)];
+        let parts =
+            vec![(push("喝水", "u1"), 3), (push("开会", "u2"), 1), (push("站起来", "u1"), 1)];
         let merged = merged(parts).unwrap();
         assert_eq!(merged.text, "喝水（×3）\n\n开会\n\n站起来");
         assert_eq!(merged.mention, [Mention::User("u1".into()), Mention::User("u2".into())]);

@@ -41,10 +41,8 @@ pub(super) fn cut_off(language: Language) -> &'static str {
 
 /// Said to a mention without words.
 pub(super) fn greeting(language: Language) -> &'static str {
-    language.pick(
-        "在的，请说。发送 /help 看看我会什么。",
-        "I'm here. Send /help to see what I can do.",
-    )
+    language
+        .pick("在的，请说。发送 /help 看看我会什么。", "I'm here. Send /help to see what I can do.")
 }
 
 /// Said to a picture.
@@ -54,7 +52,8 @@ pub(super) fn picture() -> &'static str {
 
 /// Added when pictures came with a text.
 pub(super) fn pictures_unseen(language: Language) -> &'static str {
-    language.pick("（我只读了文字，图片还看不懂。）", "(I read the text only; not the pictures yet.)")
+    language
+        .pick("（我只读了文字，图片还看不懂。）", "(I read the text only; not the pictures yet.)")
 }
 
 /// Said to a voice message without a transcript.

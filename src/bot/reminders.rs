@@ -26,6 +26,7 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 pub type Alarm = Arc<Notify>;
 
 /// Puts reminders into the outbox when their time has come.
+#[derive(Debug)]
 pub struct Reminders {
     /// Where they are kept.
     pub store: Arc<dyn Store>,
@@ -87,12 +88,6 @@ impl Reminders {
             self.mailbox.notify(lane);
         }
         Ok(())
-    }
-}
-
-impl std::fmt::Debug for Reminders {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reminders").finish_non_exhaustive()
     }
 }
 

@@ -20,6 +20,7 @@ const AT_LEAST_NEWEST: usize = 3;
 const OFFLINE_NOTICE: &str = "offline";
 
 /// Makes answers.
+#[derive(Debug)]
 pub(super) struct Replier {
     pub store: Arc<dyn Store>,
     pub memory: Arc<Memory>,

@@ -53,13 +53,7 @@ pub struct Answer {
 
 impl Answer {
     fn plain(text: impl Into<String>, outcome: &'static str) -> Self {
-        Self {
-            text: text.into(),
-            outcome,
-            turns: Vec::new(),
-            forget_thread: false,
-            question: None,
-        }
+        Self { text: text.into(), outcome, turns: Vec::new(), forget_thread: false, question: None }
     }
 
     /// The answer to a message that could not be worked on.
@@ -92,13 +86,8 @@ impl Responder {
         clock: Clock,
         alarm: Arc<Notify>,
     ) -> Self {
-        let replier = Replier::new(
-            settings,
-            Arc::clone(&store),
-            Arc::clone(&memory),
-            model,
-            clock.clone(),
-        );
+        let replier =
+            Replier::new(settings, Arc::clone(&store), Arc::clone(&memory), model, clock.clone());
         Self { replier, memory, store, dingtalk, clock, alarm }
     }
 
@@ -190,5 +179,8 @@ fn unusable(content: &Content) -> Answer {
 
 fn is_yes(text: &str) -> bool {
     let bare = text.trim_end_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
-    matches!(bare.as_str(), "是" | "是的" | "确认" | "确定" | "好" | "好的" | "yes" | "y" | "ok" | "confirm")
+    matches!(
+        bare.as_str(),
+        "是" | "是的" | "确认" | "确定" | "好" | "好的" | "yes" | "y" | "ok" | "confirm"
+    )
 }

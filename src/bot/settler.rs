@@ -20,6 +20,7 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Gives answered messages to memory, in order. Killed halfway, it does the same again: memory
 /// keeps one memory a message.
+#[derive(Debug)]
 pub struct Settler {
     /// Where messages are kept.
     pub store: Arc<dyn Store>,
@@ -73,11 +74,5 @@ impl Settler {
             self.memory.observe(&scope, said).await?;
         }
         self.store.settle(kept.id).await
-    }
-}
-
-impl std::fmt::Debug for Settler {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Settler").finish_non_exhaustive()
     }
 }

@@ -25,7 +25,7 @@ const MAX_CONVERSATIONS: usize = 256;
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Takes messages out of the inbox and puts their answers into the outbox.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Worker {
     /// Where messages come from.
     pub store: Arc<dyn Store>,
@@ -43,11 +43,7 @@ pub struct Worker {
 
 impl Worker {
     /// Works until `stop`; then the messages under way are finished and no other is begun.
-    pub async fn run(
-        self,
-        mut arrivals: mpsc::UnboundedReceiver<String>,
-        stop: CancellationToken,
-    ) {
+    pub async fn run(self, mut arrivals: mpsc::UnboundedReceiver<String>, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(MAX_CONVERSATIONS));
         let mut tasks = JoinSet::new();
         // Conversations with a task, and whether something arrived since it last looked.
@@ -157,11 +153,5 @@ impl Worker {
             "message answered"
         );
         Ok(())
-    }
-}
-
-impl std::fmt::Debug for Worker {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Worker").finish_non_exhaustive()
     }
 }

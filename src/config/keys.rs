@@ -101,7 +101,7 @@ pub(super) fn accepts(key: &str, value: &Value) -> bool {
 }
 
 /// Puts a value into a tree of tables at its dotted key.
-pub(super) fn put(tree: &mut Map<String, Value>, key: &str, value: Value) {
+fn put(tree: &mut Map<String, Value>, key: &str, value: Value) {
     match key.split_once('.') {
         None => {
             tree.insert(key.to_owned(), value);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::keys::{self, GROUP_ROBOTS};
@@ -55,16 +56,16 @@ impl Merged {
     }
 
     /// The settings themselves. Every value was tried alone, so together they cannot fail.
-    pub(super) fn settings(&self) -> Result<Settings, serde_json::Error> {
-        let mut tree = Map::new();
+    pub(super) fn settings(&self) -> Result<Settings, config::ConfigError> {
+        let mut builder = config::Config::builder();
         for (key, entry) in &self.entries {
             if keys::robot_field(key).is_none() {
-                keys::put(&mut tree, key, entry.value.clone());
+                builder = builder.set_override(key, loose(&entry.value)?)?;
             }
         }
         let robots: Vec<Value> = self.robots().into_values().map(Value::Object).collect();
-        keys::put(&mut tree, GROUP_ROBOTS, robots.into());
-        serde_json::from_value(Value::Object(tree))
+        builder = builder.set_override(GROUP_ROBOTS, loose(&robots.into())?)?;
+        builder.build()?.try_deserialize()
     }
 
     fn robots(&self) -> BTreeMap<String, Map<String, Value>> {
@@ -80,6 +81,12 @@ impl Merged {
         }
         robots
     }
+}
+
+/// A value as the `config` crate has it. That crate is lenient: it reads `"5"` as a number. The
+/// values were checked strictly when they came in, layer by layer.
+fn loose(value: &Value) -> Result<config::Value, config::ConfigError> {
+    config::Value::deserialize(value).map_err(|e| config::ConfigError::Foreign(Box::new(e)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A message to DingTalk, and its JSON on each way it can go.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A markdown message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +14,8 @@ pub struct Message {
 }
 
 /// Who is mentioned.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Mention {
     /// By `userId`, the callback's `senderStaffId`.
     User(String),

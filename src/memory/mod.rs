@@ -48,6 +48,7 @@ pub struct Utterance<'a> {
 }
 
 /// Long-term memory.
+#[derive(Debug)]
 pub struct Memory {
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
@@ -171,11 +172,5 @@ impl Memory {
             self.metrics.memories.set(total as i64);
         }
         count
-    }
-}
-
-impl std::fmt::Debug for Memory {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Memory").field("extract", &self.extract).finish_non_exhaustive()
     }
 }

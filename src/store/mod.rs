@@ -108,7 +108,14 @@ pub enum OpenError {
 /// A whole store.
 #[async_trait]
 pub trait Store:
-    InboxStore + OutboxStore + ReminderStore + ConversationStore + MemoryStore + Send + Sync
+    InboxStore
+    + OutboxStore
+    + ReminderStore
+    + ConversationStore
+    + MemoryStore
+    + std::fmt::Debug
+    + Send
+    + Sync
 {
     /// Writes and commits one small row, to learn whether the store can be written.
     async fn probe(&self) -> Result<()>;

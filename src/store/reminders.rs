@@ -67,6 +67,9 @@ pub trait ReminderStore {
         delivery: NewDelivery,
     ) -> Result<bool>;
 
+    /// Sets a reminder's next time without saying anything.
+    async fn skip_reminder(&self, id: i64, next_at: i64) -> Result<()>;
+
     /// Removes one of a person's reminders; `source` is what asked for it. `true`: it is gone, by
     /// this call or an earlier one of the same source.
     async fn remove_reminder(

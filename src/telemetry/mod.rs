@@ -4,4 +4,5 @@
 //! what the numbers mean to the rooms above.
 
 pub mod clock;
+pub mod health;
 pub mod metrics;

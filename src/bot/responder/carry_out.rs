@@ -158,9 +158,7 @@ impl Responder {
                 let total = found.len();
                 (found, total)
             }
-            None => {
-                (self.memory.list(scope, LISTED).await?, self.memory.count(scope).await?)
-            }
+            None => (self.memory.list(scope, LISTED).await?, self.memory.count(scope).await?),
         };
         let reminders: Vec<_> = self
             .store
@@ -265,8 +263,7 @@ impl Responder {
         scope: &Scope,
         language: Language,
     ) -> Result<Answer> {
-        let count =
-            self.memory.forget_all(scope, incoming.source, self.clock.now_millis()).await?;
+        let count = self.memory.forget_all(scope, incoming.source, self.clock.now_millis()).await?;
         let text = match language {
             Language::Chinese => format!("已全部忘记，共 {count} 条。"),
             Language::English => format!("Everything is forgotten: {count} in all."),

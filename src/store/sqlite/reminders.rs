@@ -70,6 +70,16 @@ impl ReminderStore for SqliteStore {
             .await
     }
 
+    async fn skip_reminder(&self, id: i64, next_at: i64) -> Result<()> {
+        self.writer
+            .write(move |c| {
+                c.prepare_cached("UPDATE reminders SET next_at = ?2 WHERE id = ?1")?
+                    .execute([id, next_at])
+                    .map(|_| ())
+            })
+            .await
+    }
+
     async fn remove_reminder(
         &self,
         user_id: &str,
