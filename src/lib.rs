@@ -15,6 +15,7 @@
 
 pub mod config;
 pub mod dingtalk;
+pub mod http;
 pub mod language;
 pub mod llm;
 pub mod outbound;
