@@ -1,7 +1,7 @@
 //! The HTTP server: what the outside reaches the daemon by.
 //!
 //! One file a surface (`status`, `help`, `metrics`), composed of warp filters; around them the
-//! [`middleware`]; below them our own accept loop ([`accept`]), which has the limits warp's server
+//! middleware; below them our own accept loop ([`accept`]), which has the limits warp's server
 //! lacks.
 //!
 //! Promises: a client that is slow, silent or one of too many cannot keep others from an answer;
