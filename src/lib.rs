@@ -17,6 +17,7 @@ pub mod bot;
 pub mod cli;
 pub mod config;
 pub mod dingtalk;
+pub mod http;
 pub mod language;
 pub mod llm;
 pub mod memory;

@@ -1,4 +1,4 @@
-//! What the daemon says of itself: metrics and logs.
+//! What the daemon says of itself: metrics, health and logs.
 //!
 //! Promises that a label is bounded and that a log line never carries a secret. Knows nothing of
 //! what the numbers mean to the rooms above.
@@ -6,3 +6,4 @@
 pub mod clock;
 pub mod health;
 pub mod metrics;
+pub mod process;
