@@ -24,6 +24,7 @@ mod middleware;
 mod negotiation;
 mod pages;
 pub mod status;
+pub mod webhook;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,307 @@
+//! `POST /webhook`: a DingTalk robot callback.
+//!
+//! Who sends it is checked before its body is read; it is on disk before it is answered.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::http::header::HeaderMap;
+use warp::http::{Method, StatusCode, header};
+use warp::path;
+use warp::reject::Rejection;
+use warp::reply::Response;
+
+use super::body;
+use super::client::ClientAddress;
+use super::error::ApiError;
+use super::methods;
+use crate::bot::{self, Inbox, Message, Receipt};
+use crate::config::{Secret, settings};
+use crate::dingtalk::callback::{self, Callback, Content};
+use crate::dingtalk::{DingTalk, signature};
+use crate::telemetry::clock::Clock;
+use crate::telemetry::metrics::Metrics;
+
+const POST: &[Method] = &[Method::POST];
+/// "No reply in this response": the answer goes to the session webhook.
+const EMPTY: &[u8] = br#"{"msgtype":"empty"}"#;
+/// What a caller is told to wait when a message could not be kept.
+const STORE_RETRY_AFTER: Duration = Duration::from_secs(10);
+/// How often a refusal is written to the log, so that an attacker cannot fill it.
+const LOG_EVERY_MILLIS: i64 = 1_000;
+
+/// What the callback surface needs of the house.
+#[derive(Debug)]
+pub struct Webhook {
+    inbox: Inbox,
+    dingtalk: Arc<DingTalk>,
+    secret: Secret,
+    allow_unsigned: bool,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    refusals: RefusalLog,
+}
+
+impl Webhook {
+    /// A callback surface that puts messages into `inbox`.
+    pub fn new(
+        settings: &settings::DingTalk,
+        inbox: Inbox,
+        dingtalk: Arc<DingTalk>,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            inbox,
+            dingtalk,
+            secret: settings.client_secret.clone(),
+            allow_unsigned: settings.allow_unsigned,
+            clock,
+            metrics,
+            refusals: RefusalLog::default(),
+        }
+    }
+}
+
+/// A refused callback: why, for the metrics, and what the caller is told.
+struct Refusal {
+    reason: &'static str,
+    error: ApiError,
+}
+
+/// The surface as a filter. A body has at most `max_body` bytes, and `body_timeout` to arrive.
+pub fn webhook(
+    state: Arc<Webhook>,
+    max_body: usize,
+    body_timeout: Duration,
+) -> BoxedFilter<(Response,)> {
+    let guard = Arc::clone(&state);
+    path!("webhook")
+        .and(methods(POST))
+        .and(warp::ext::optional::<ClientAddress>())
+        .and(warp::header::headers_cloned())
+        .and_then(move |client, headers| {
+            let state = Arc::clone(&guard);
+            async move {
+                state
+                    .admit(client, &headers)
+                    .map(|()| client)
+                    .map_err(|refusal| state.refuse(refusal, client).reject())
+            }
+        })
+        .and(body::limited(max_body, body_timeout))
+        .and_then(move |client, body: Bytes| {
+            let state = Arc::clone(&state);
+            async move {
+                let answer = state.receive(&body).await;
+                Ok::<_, Rejection>(
+                    answer.unwrap_or_else(|r| state.refuse(r, client).into_response()),
+                )
+            }
+        })
+        .boxed()
+}
+
+impl Webhook {
+    /// Lets DingTalk in, and the console's probe: an empty body without a useful signature.
+    fn admit(&self, client: Option<ClientAddress>, headers: &HeaderMap) -> Result<(), Refusal> {
+        if has_no_body(headers) {
+            return Ok(());
+        }
+        if !self.secret.is_empty() {
+            let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+            let now = self.clock.now_millis();
+            signature::verify(header("timestamp"), header("sign"), &self.secret, now).map_err(
+                |e| Refusal { reason: e.reason(), error: ApiError::unauthorized(e.to_string()) },
+            )?;
+        } else if !self.allow_unsigned && !client.is_some_and(|c| c.is_local()) {
+            return Err(Refusal {
+                reason: "unsigned",
+                error: ApiError::forbidden(
+                    "Unsigned callbacks are served on loopback only: set \
+                     dingtalk.client_secret to the application's AppSecret (or \
+                     dingtalk.allow_unsigned = true if something else guards this address).",
+                ),
+            });
+        }
+        if is_json(headers) {
+            return Ok(());
+        }
+        Err(Refusal {
+            reason: "content_type",
+            error: ApiError::unsupported_media(
+                "Send JSON: the Content-Type must be application/json.",
+            ),
+        })
+    }
+
+    async fn receive(&self, body: &[u8]) -> Result<Response, Refusal> {
+        if body.is_empty() {
+            return Ok(empty());
+        }
+        let callback = callback::parse(body).map_err(|e| Refusal {
+            reason: "malformed",
+            error: ApiError::bad_request(format!("Not a DingTalk callback: {e}.")),
+        })?;
+        if let Content::OverQuota { code, message } = &callback.content {
+            self.metrics.messages_rejected.with_label_values(&["over_quota"]).inc();
+            tracing::warn!(code, message, "DingTalk says the organisation is over its quota");
+            return Ok(empty());
+        }
+        self.check(&callback)?;
+        let wait = callback.session_webhook.is_none();
+        match self.inbox.accept(Message::new(callback), wait).await {
+            Ok(receipt) => {
+                if matches!(receipt, Receipt::Accepted(_)) {
+                    self.metrics.messages_received.with_label_values(&["webhook"]).inc();
+                }
+                match receipt {
+                    Receipt::Accepted(Some(answer)) => spoken(answer).await,
+                    Receipt::Accepted(None) | Receipt::Duplicate => Ok(empty()),
+                }
+            }
+            Err(bot::Rejection::Full { limit, retry_after }) => Err(Refusal {
+                reason: "inbox_full",
+                error: ApiError::unavailable(
+                    retry_after,
+                    format!("{limit} messages wait for an answer already; send it again later."),
+                ),
+            }),
+            Err(bot::Rejection::Store(error)) => Err(Refusal {
+                reason: "store",
+                error: ApiError::unavailable(
+                    STORE_RETRY_AFTER,
+                    format!("The message could not be kept: {error}."),
+                ),
+            }),
+        }
+    }
+
+    /// Refuses a callback that names nobody, or an address that is not DingTalk's.
+    fn check(&self, callback: &Callback) -> Result<(), Refusal> {
+        let sender = &callback.sender;
+        if sender.staff_id.is_none() && sender.sender_id.is_none() {
+            return Err(Refusal {
+                reason: "malformed",
+                error: ApiError::bad_request(
+                    "Not a DingTalk callback: one of the fields `senderStaffId` and `senderId` \
+                     must say who sent it.",
+                ),
+            });
+        }
+        let Some(session) = &callback.session_webhook else { return Ok(()) };
+        self.dingtalk.check_session_webhook(&session.url).map_err(|e| Refusal {
+            reason: "session_webhook",
+            error: ApiError::forbidden(format!(
+                "The field `sessionWebhook` was refused: {e}. It must be on \
+                 https://*.dingtalk.com or on the origin of dingtalk.oapi_base.",
+            )),
+        })
+    }
+
+    /// Counts a refusal and writes it to the log; returns what the caller is told.
+    fn refuse(&self, refusal: Refusal, client: Option<ClientAddress>) -> ApiError {
+        self.metrics.messages_rejected.with_label_values(&[refusal.reason]).inc();
+        if let Some(unwritten) = self.refusals.admit(self.clock.now_millis()) {
+            tracing::warn!(
+                reason = refusal.reason,
+                client = client.map(|c| c.client.to_string()),
+                unwritten,
+                message = refusal.error.message,
+            );
+        }
+        refusal.error
+    }
+}
+
+/// The answer to a caller that waits for it on the line.
+async fn spoken(answer: oneshot::Receiver<String>) -> Result<Response, Refusal> {
+    let text = answer.await.map_err(|_| Refusal {
+        reason: "stopped",
+        error: ApiError::unavailable(
+            STORE_RETRY_AFTER,
+            "The message is kept, but the bot stopped before it was answered.",
+        ),
+    })?;
+    Ok(respond("text/plain; charset=utf-8", text.into()))
+}
+
+fn empty() -> Response {
+    respond("application/json", Bytes::from_static(EMPTY))
+}
+
+fn respond(content_type: &'static str, body: Bytes) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = StatusCode::OK;
+    let content_type = header::HeaderValue::from_static(content_type);
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+}
+
+fn has_no_body(headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH);
+    length.is_none_or(|l| l.as_bytes() == b"0") && !headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+/// Strict, because a page in the operator's browser could post anything else to a bot on loopback
+/// without asking: JSON is what the browser asks permission for.
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.and_then(|v| v.split(';').next()).unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+/// Lets one refusal a second into the log, with how many were left out before it.
+#[derive(Debug, Default)]
+struct RefusalLog {
+    last_millis: AtomicI64,
+    unwritten: AtomicU64,
+}
+
+impl RefusalLog {
+    fn admit(&self, now: i64) -> Option<u64> {
+        let last = self.last_millis.load(Ordering::Relaxed);
+        let due = (now - last).abs() >= LOG_EVERY_MILLIS;
+        let won = due
+            && self
+                .last_millis
+                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if won {
+            return Some(self.unwritten.swap(0, Ordering::Relaxed));
+        }
+        self.unwritten.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_refusal_a_second_is_logged() {
+        let log = RefusalLog::default();
+        assert_eq!(log.admit(10_000), Some(0));
+        assert_eq!(log.admit(10_001), None);
+        assert_eq!(log.admit(10_999), None);
+        assert_eq!(log.admit(11_000), Some(2));
+    }
+
+    #[test]
+    fn only_json_is_json() {
+        let with = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
+            is_json(&headers)
+        };
+        assert!(with("application/json; charset=utf-8") && with("Application/JSON"));
+        assert!(!with("text/plain") && !with("application/x-www-form-urlencoded"));
+        assert!(!is_json(&HeaderMap::new()));
+    }
+}
