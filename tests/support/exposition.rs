@@ -35,7 +35,7 @@ impl Exposition {
                 })
             })
             .map(|sample| sample.value)
-            .sum()
+            .fold(0.0, |sum, value| sum + value)
     }
 
     /// Whether there is a sample called `name`.
