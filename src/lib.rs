@@ -11,7 +11,7 @@
 //! | 4 | [`bot`] |
 //! | 3 | [`memory`], [`dingtalk`], [`llm`] |
 //! | 2 | [`store`], [`outbound`] |
-//! | 1 | [`config`], [`telemetry`], [`language`] |
+//! | 1 | [`config`](crate::config), [`telemetry`], [`language`] |
 
 pub mod bot;
 pub mod cli;
@@ -22,6 +22,8 @@ pub mod language;
 pub mod llm;
 pub mod memory;
 pub mod outbound;
+pub mod serve;
+pub mod service;
 pub mod store;
 pub mod telemetry;
 

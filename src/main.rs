@@ -1,2 +1,7 @@
-//! The `dingbot` program.
-fn main() {}
+//! The `dingbot` program: see [`dingbot::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dingbot::cli::main()
+}

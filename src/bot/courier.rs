@@ -17,6 +17,7 @@ use super::outgoing::{self, Outgoing, Route};
 use crate::dingtalk::{DingTalk, Message, SendError, SendErrorKind, markdown};
 use crate::store::{Delivery, OutboxId, Result, Store};
 use crate::telemetry::clock::Clock;
+use crate::telemetry::health::{Health, Status};
 use crate::telemetry::metrics::Metrics;
 
 /// Lanes served at a time.
@@ -73,6 +74,8 @@ pub struct Courier {
     pub clock: Clock,
     /// Counts.
     pub metrics: Arc<Metrics>,
+    /// Told how it stands with DingTalk.
+    pub health: Arc<Health>,
 }
 
 /// What became of an attempt.
@@ -182,6 +185,7 @@ impl Courier {
                     let waited = (self.clock.now_millis() - asked_at).max(0);
                     self.metrics.reply_duration.observe(waited as f64 / 1_000.0);
                 }
+                self.health.set("dingtalk", Status::Ok, "answers arrive");
                 tracing::debug!(lane, outbox_ids = ?ids, "delivered");
                 Ok(true)
             }
@@ -202,6 +206,7 @@ impl Courier {
             }
             Attempt::Failed(error) => {
                 let wait = wait_after(attempts);
+                self.health.set("dingtalk", Status::Degraded, error.detail.clone());
                 tracing::info!(lane, outbox_ids = ?ids, %error, ?wait, "delivery failed; will retry");
                 self.store.postpone(&ids, now + millis(wait), &error.detail).await?;
                 Ok(false)

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{Result, Store};
+use crate::llm::ChatModel;
+use crate::store::{Result, Store, StoreError};
 use crate::telemetry::clock::Clock;
 use crate::telemetry::health::{Health, Status};
 use crate::telemetry::metrics::Metrics;
@@ -32,13 +33,19 @@ pub struct Housekeeping {
     pub clock: Clock,
     /// The gauges.
     pub metrics: Arc<Metrics>,
-    /// Told how it stands with inbox, outbox and store.
+    /// Told how it stands with inbox, outbox, store and model.
     pub health: Arc<Health>,
+    /// `None`: offline.
+    pub model: Option<Arc<ChatModel>>,
 }
 
 impl Housekeeping {
     /// Works until `stop`.
     pub async fn run(self, stop: CancellationToken) {
+        tokio::join!(self.verify(&stop), self.go_round(&stop));
+    }
+
+    async fn go_round(&self, stop: &CancellationToken) {
         let mut tick = tokio::time::interval(GAUGES);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut round = 0;
@@ -64,7 +71,31 @@ impl Housekeeping {
         }
     }
 
+    /// Reads the store for damage once, after the start, which does not wait for it.
+    async fn verify(&self, stop: &CancellationToken) {
+        let verified = tokio::select! {
+            () = stop.cancelled() => return,
+            verified = self.store.verify() => verified,
+        };
+        match verified {
+            Err(error @ StoreError::Corrupt(_)) => {
+                tracing::error!(%error, "the store is damaged");
+                // A name of its own: a write that succeeds does not make this well again.
+                self.health.set("store_integrity", Status::Error, error.to_string());
+            }
+            Err(error) => tracing::error!(%error, "the store could not be verified"),
+            Ok(()) => self.health.set("store_integrity", Status::Ok, "no damage found"),
+        }
+    }
+
     async fn measure(&self) -> Result<()> {
+        match &self.model {
+            Some(model) if model.is_open() => {
+                self.health.set("model", Status::Degraded, "the model kept failing; see the log");
+            }
+            Some(_) => self.health.set("model", Status::Ok, "the model is asked"),
+            None => self.health.set("model", Status::Ok, "offline: no model is configured"),
+        }
         let now = self.clock.now_millis();
         let inbox = self.store.inbox_depth().await?;
         let age = inbox.oldest_received_at.map_or(0, |at| (now - at).max(0));

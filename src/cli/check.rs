@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use crate::config::{Problem, Sources, load};
 
 /// `EX_CONFIG` of sysexits(3): the unit must not restart the daemon until someone mends the files.
-pub const BAD_CONFIGURATION: u8 = 78;
+pub(super) const BAD_CONFIGURATION: u8 = 78;
 
 /// Prints every problem, one a line, or the warnings and `configuration is valid`. Exit code 0,
 /// or [`BAD_CONFIGURATION`].
-pub fn run(sources: &Sources, out: &mut dyn Write) -> ExitCode {
+pub(super) fn run(sources: &Sources, out: &mut dyn Write) -> ExitCode {
     let written = match load(sources) {
         Ok(loaded) => report_valid(&loaded.warnings, out),
         Err(problems) => report_problems(&problems, out),
@@ -19,7 +19,7 @@ pub fn run(sources: &Sources, out: &mut dyn Write) -> ExitCode {
 }
 
 /// Prints the problems of a configuration and how many there are.
-pub fn report_problems(problems: &[Problem], out: &mut dyn Write) -> io::Result<ExitCode> {
+pub(super) fn report_problems(problems: &[Problem], out: &mut dyn Write) -> io::Result<ExitCode> {
     for problem in problems {
         writeln!(out, "{problem}")?;
     }

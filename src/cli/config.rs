@@ -8,7 +8,7 @@ use crate::config::{Effective, Sources, load};
 
 /// Prints one line a setting, `key = value  # origin`, secrets as `***`; or every problem, like
 /// `check`. Exit code 0, or 78.
-pub fn run(sources: &Sources, out: &mut dyn Write) -> ExitCode {
+pub(super) fn run(sources: &Sources, out: &mut dyn Write) -> ExitCode {
     let written = match load(sources) {
         Ok(loaded) => report_settings(&loaded.effective, out),
         Err(problems) => report_problems(&problems, out),

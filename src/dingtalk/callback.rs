@@ -67,6 +67,22 @@ pub struct Callback {
     pub content: Content,
 }
 
+impl Callback {
+    /// A text that one person says to the bot, outside of any conversation DingTalk knows.
+    pub fn text(text: &str, staff_id: &str) -> Self {
+        Self {
+            message_id: None,
+            robot_code: None,
+            corp_id: None,
+            conversation: Conversation { id: None, kind: ConversationKind::Single, title: None },
+            sender: Sender { staff_id: Some(staff_id.to_owned()), ..Sender::default() },
+            session_webhook: None,
+            created_at_millis: None,
+            content: Content::Text(text.trim().to_owned()),
+        }
+    }
+}
+
 /// Where a message was said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conversation {

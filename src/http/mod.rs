@@ -24,9 +24,9 @@ mod middleware;
 mod negotiation;
 mod pages;
 pub mod status;
-pub mod webhook;
 #[cfg(test)]
 mod tests;
+pub mod webhook;
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -36,6 +36,11 @@ pub fn guarded_client(read_timeout: Duration) -> Result<reqwest::Client, ClientE
     Ok(builder(read_timeout).dns_resolver(Arc::new(PublicOnly)).build()?)
 }
 
+/// A client for this host's own daemon: no proxy of the environment stands between them.
+pub fn local_client(limit: Duration) -> Result<reqwest::Client, ClientError> {
+    Ok(builder(limit).no_proxy().timeout(limit).build()?)
+}
+
 fn builder(read_timeout: Duration) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .user_agent(concat!("dingbot/", env!("CARGO_PKG_VERSION")))

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::Result;
+use super::{Answered, Result};
 
 /// Who said a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,10 @@ pub trait ConversationStore {
 
     /// What the bot waits to hear a yes to in a thread, if it is not too late.
     async fn open_question(&self, thread: &str, now: i64) -> Result<Option<String>>;
+
+    /// Takes up what an answer changes of a thread, for an answer to no message of the inbox: its
+    /// deliveries are not looked at.
+    async fn continue_thread(&self, answered: Answered) -> Result<()>;
 
     /// Notes that a person was told something; `true` the first time.
     async fn tell_once(&self, user_id: &str, what: &str) -> Result<bool>;

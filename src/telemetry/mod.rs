@@ -5,5 +5,6 @@
 
 pub mod clock;
 pub mod health;
+pub mod logging;
 pub mod metrics;
 pub mod process;

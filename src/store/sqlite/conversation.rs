@@ -45,6 +45,10 @@ impl ConversationStore for SqliteStore {
             .await
     }
 
+    async fn continue_thread(&self, answered: Answered) -> Result<()> {
+        self.writer.write(move |c| continue_thread(c, &answered)).await
+    }
+
     async fn tell_once(&self, user_id: &str, what: &str) -> Result<bool> {
         let (user_id, what) = (user_id.to_owned(), what.to_owned());
         self.writer

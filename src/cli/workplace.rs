@@ -1,0 +1,57 @@
+//! What most commands begin with: the settings, and the store.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::runtime::Runtime;
+
+use super::check::{BAD_CONFIGURATION, report_problems};
+use crate::config::{self, Settings, Sources};
+use crate::memory::Memory;
+use crate::store::sqlite::{Options, SqliteStore};
+use crate::telemetry::metrics::Metrics;
+
+/// The settings; or, with every problem on standard error, the exit code.
+pub(super) fn settings(sources: &Sources) -> Result<Settings, ExitCode> {
+    match config::load(sources) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                let _ = writeln!(io::stderr(), "dingbot: warning: {warning}");
+            }
+            Ok(loaded.settings)
+        }
+        Err(problems) => Err(report_problems(&problems, &mut io::stderr())
+            .unwrap_or(ExitCode::from(BAD_CONFIGURATION))),
+    }
+}
+
+/// Settings, store and memory, for a command beside the daemon.
+pub(super) struct Workplace {
+    pub(super) settings: Settings,
+    pub(super) store: Arc<SqliteStore>,
+    pub(super) memory: Arc<Memory>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) runtime: Runtime,
+}
+
+impl Workplace {
+    /// Opens the store that the daemon uses; both may at the same time.
+    pub(super) fn open(sources: &Sources) -> anyhow::Result<Result<Self, ExitCode>> {
+        let settings = match settings(sources) {
+            Ok(settings) => settings,
+            Err(code) => return Ok(Err(code)),
+        };
+        let metrics = Arc::new(Metrics::new());
+        let path = config::state_path(&settings, &sources.environment);
+        let store = Arc::new(SqliteStore::open(Options::new(path, Arc::clone(&metrics)))?);
+        let kept: Arc<dyn crate::store::Store> = Arc::clone(&store) as _;
+        let memory = Arc::new(Memory::new(kept, Arc::clone(&metrics), settings.memory.extract));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start")?;
+        Ok(Ok(Self { settings, store, memory, metrics, runtime }))
+    }
+}
