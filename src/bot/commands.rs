@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use strsim::damerau_levenshtein;
 
+use crate::language::is_han;
+
 /// The chat commands for a person to read, in Chinese.
 pub const HELP_CHINESE: &str = "\
 /help 显示帮助（/帮助）
@@ -114,6 +116,15 @@ pub fn parse(text: &str) -> Option<Command> {
     })
 }
 
+/// What of a command a person chose to say: a Chinese name of it, and its text without interval,
+/// number or `all`.
+pub(super) fn free_words(text: &str) -> String {
+    let mut words = text.split_whitespace();
+    let name = words.next().filter(|name| name.chars().any(is_han));
+    let said = words.filter(|word| *word != "all" && interval(word).is_none());
+    name.into_iter().chain(said).collect::<Vec<_>>().join(" ")
+}
+
 /// `/etc/hosts` and `/ 3` are no commands.
 fn looks_like_a_command(word: &str) -> bool {
     !word.is_empty() && word.chars().count() <= 16 && word.chars().all(char::is_alphabetic)
@@ -203,6 +214,14 @@ mod tests {
             parse("/remember 2nd floor is mine"),
             Some(Command::Remember("2nd floor is mine".into()))
         );
+    }
+
+    #[test]
+    fn the_words_of_a_command_tell_the_language() {
+        assert_eq!(free_words("/remember 30m drink water"), "drink water");
+        assert_eq!(free_words("/忘记 all"), "/忘记");
+        assert_eq!(free_words("/forget all"), "");
+        assert_eq!(free_words("/forget 3"), "");
     }
 
     #[test]

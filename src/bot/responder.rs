@@ -104,6 +104,7 @@ impl Responder {
             return Ok(answer);
         }
         if let Some(command) = commands::parse(text) {
+            let language = self.language_of_command(message, text).await?;
             return self.carry_out(command, incoming, &scope, language).await;
         }
         self.converse(incoming, &scope, text, language).await
@@ -140,6 +141,17 @@ impl Responder {
             answer.text = format!("{}\n\n{}", answer.text, phrases::pictures_unseen(language));
         }
         Ok(answer)
+    }
+
+    /// The language to answer a command in: its own words', else the one the person wrote in last.
+    async fn language_of_command(&self, message: &Message, text: &str) -> Result<Language> {
+        let words = commands::free_words(text);
+        if words.chars().any(char::is_alphabetic) {
+            return Ok(Language::of(&words));
+        }
+        let turns = self.store.recent_turns(&message.thread(), 2).await?;
+        let said = turns.iter().rev().find(|turn| turn.role == TurnRole::User);
+        Ok(said.map_or_else(Language::default, |turn| Language::of(&turn.text)))
     }
 
     /// The answer to a yes that the bot waits for. Anything else takes the question back.

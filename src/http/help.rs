@@ -78,7 +78,7 @@ pub(super) fn text((chinese, english): (&str, &str)) -> String {
         ENDPOINTS.iter().map(line).collect()
     };
     format!(
-        "DingBot {version}\n\n接口\n{endpoints_zh}\n聊天命令\n{chinese}\n\n\
+        "钉钉机器人 DingBot {version}\n\n接口\n{endpoints_zh}\n聊天命令\n{chinese}\n\n\
          ----------------------------------------\n\n\
          Endpoints\n{endpoints_en}\nChat commands\n{english}\n",
         version = crate::VERSION,
