@@ -11,7 +11,7 @@
 //! | 4 | [`bot`] |
 //! | 3 | [`memory`], [`dingtalk`], [`llm`] |
 //! | 2 | [`store`], [`outbound`] |
-//! | 1 | [`config`](crate::config), [`telemetry`], [`language`] |
+//! | 1 | [`config`], [`telemetry`], [`language`] |
 
 pub mod bot;
 pub mod cli;

@@ -178,6 +178,7 @@ impl House {
                 responder,
                 mailbox: mailbox.clone(),
                 settle: Arc::clone(&answered),
+                clock: clock.clone(),
                 metrics: Arc::clone(metrics),
             },
             courier: Courier {

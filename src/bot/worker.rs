@@ -16,6 +16,7 @@ use super::message::Message;
 use super::outgoing;
 use super::responder::{Answer, Incoming, Responder};
 use crate::store::{Answered, InboxMessage, Store, StoreError};
+use crate::telemetry::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 
 /// Conversations worked on at a time. More than may ask the model, so that a command does not
@@ -37,6 +38,8 @@ pub struct Worker {
     pub mailbox: Mailbox,
     /// Told that a message waits for its background work.
     pub settle: Arc<Notify>,
+    /// The present time.
+    pub clock: Clock,
     /// Counts.
     pub metrics: Arc<Metrics>,
 }
@@ -141,8 +144,13 @@ impl Worker {
         }
         self.metrics.messages_handled.with_label_values(&[answer.outcome]).inc();
         self.inbox.answered(message, &answer.text);
-        if let Some(lane) = lane {
-            self.mailbox.notify(lane);
+        match lane {
+            Some(lane) => self.mailbox.notify(lane),
+            // Whoever waits on the line has it now; the others' answers are delivered later.
+            None => {
+                let waited = (self.clock.now_millis() - kept.received_at).max(0);
+                self.metrics.reply_duration.observe(waited as f64 / 1_000.0);
+            }
         }
         self.settle.notify_one();
         tracing::info!(

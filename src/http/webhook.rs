@@ -212,7 +212,8 @@ impl Webhook {
                 reason = refusal.reason,
                 client = client.map(|c| c.client.to_string()),
                 unwritten,
-                message = refusal.error.message,
+                error = refusal.error.message,
+                "callback refused"
             );
         }
         refusal.error
