@@ -16,6 +16,7 @@ pub mod accept;
 pub mod body;
 pub mod client;
 mod connection;
+mod endpoints;
 pub mod error;
 mod help;
 pub mod listener;

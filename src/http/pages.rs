@@ -8,7 +8,7 @@ use warp::http::header::{
 };
 use warp::reply::Response;
 
-use super::help::{self, ENDPOINTS};
+use super::endpoints::{self, ENDPOINTS};
 
 /// A page may style itself and link; it loads and runs nothing.
 const POLICY: &str =
@@ -62,7 +62,7 @@ impl Pages {
         Self {
             landing: render("landing.html"),
             help: render("help.html"),
-            help_text: help::text(chat_help).into(),
+            help_text: endpoints::help(chat_help).into(),
         }
     }
 }
