@@ -197,6 +197,7 @@ impl House {
             settler: Settler { store: Arc::clone(&store), memory, answered },
             housekeeping: Housekeeping {
                 store,
+                inbox: inbox.clone(),
                 clock: clock.clone(),
                 metrics: Arc::clone(metrics),
                 health: Arc::clone(health),

@@ -4,7 +4,7 @@
 //! DingTalk and was not yet marked delivered when the process is killed is sent again: at least
 //! once, and exactly once where the destination knows the idempotency key.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,30 +93,33 @@ impl Courier {
     /// Delivers until `stop`; then what is under way is finished and nothing else is begun.
     pub async fn run(self, mut arrivals: mpsc::UnboundedReceiver<String>, stop: CancellationToken) {
         let mut tasks = JoinSet::new();
-        let mut active: HashSet<String> = HashSet::new();
+        // Lanes with a task, and whether something arrived since it last looked.
+        let mut active: HashMap<String, bool> = HashMap::new();
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let lanes = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(ended) = tasks.join_next() => {
-                    match ended {
-                        Ok(lane) => { active.remove::<String>(&lane); }
-                        Err(error) => {
-                            tracing::error!(%error, "a lane of the outbox was lost");
-                            active.clear();
-                        }
+                Some(ended) = tasks.join_next() => match ended {
+                    Ok(lane) => match active.remove(&lane) {
+                        Some(true) => vec![lane],
+                        _ => continue,
+                    },
+                    Err(error) => {
+                        tracing::error!(%error, "a lane of the outbox was lost");
+                        active.clear();
+                        continue;
                     }
-                    continue;
-                }
+                },
                 Some(lane) = arrivals.recv(), if active.len() < MAX_LANES => vec![lane],
                 _ = sweep.tick() => self.due_lanes().await,
             };
             for lane in lanes {
-                // A lane that is being served looks again before it ends; if it just ended, the
-                // next sweep finds it.
-                if active.len() < MAX_LANES && active.insert(lane.clone()) {
+                if let Some(arrived) = active.get_mut(&lane) {
+                    *arrived = true;
+                } else if active.len() < MAX_LANES {
+                    active.insert(lane.clone(), false);
                     let (courier, stop) = (self.clone(), stop.clone());
                     tasks.spawn(async move {
                         courier.serve(&lane, &stop).await;

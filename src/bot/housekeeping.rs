@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::inbox::Inbox;
 use crate::llm::ChatModel;
 use crate::store::{Result, Store, StoreError};
 use crate::telemetry::clock::Clock;
@@ -29,6 +30,8 @@ const SLOW_INBOX_MILLIS: i64 = 5 * 60 * 1_000;
 pub struct Housekeeping {
     /// What is pruned and measured.
     pub store: Arc<dyn Store>,
+    /// Asked whether it takes messages.
+    pub inbox: Inbox,
     /// The present time.
     pub clock: Clock,
     /// The gauges.
@@ -101,7 +104,10 @@ impl Housekeeping {
         let age = inbox.oldest_received_at.map_or(0, |at| (now - at).max(0));
         self.metrics.inbox_messages.with_label_values(&["pending"]).set(inbox.pending as i64);
         self.metrics.inbox_oldest.set(age as f64 / 1_000.0);
-        if age > SLOW_INBOX_MILLIS {
+        if self.inbox.is_full() {
+            let full = format!("{} messages wait for an answer: no more are taken", inbox.pending);
+            self.health.set("inbox", Status::Error, full);
+        } else if age > SLOW_INBOX_MILLIS {
             let waits = format!("a message has waited {} s for its answer", age / 1_000);
             self.health.set("inbox", Status::Degraded, waits);
         } else {

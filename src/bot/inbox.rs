@@ -131,7 +131,7 @@ impl Inbox {
     /// Notes that a message was answered, and hands the answer to a caller that waits for it.
     pub(super) fn answered(&self, message: &Message, answer: &str) {
         let inner = &self.inner;
-        inner.depth.fetch_sub(1, Ordering::AcqRel);
+        inner.leave();
         inner.metrics.inbox_messages.with_label_values(&["pending"]).dec();
         let waiting = message.waiter.as_ref().and_then(|token| inner.waiters().remove(token));
         if let Some(caller) = waiting {
@@ -144,9 +144,22 @@ impl Inbox {
     pub fn depth(&self) -> usize {
         self.inner.depth.load(Ordering::Acquire)
     }
+
+    /// Whether no more messages are accepted for the moment.
+    pub fn is_full(&self) -> bool {
+        self.depth() >= self.inner.limit
+    }
 }
 
 impl Inner {
+    /// Gives a place back. A caller that was cut off while its message was being kept has given
+    /// its place back before the message is answered: never below none.
+    fn leave(&self) {
+        let less = |depth: usize| Some(depth.saturating_sub(1));
+        // The closure always has a value.
+        let _ = self.depth.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
+    }
+
     fn waiters(&self) -> std::sync::MutexGuard<'_, HashMap<String, oneshot::Sender<String>>> {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -176,6 +189,6 @@ impl<'a> Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.inner.depth.fetch_sub(1, Ordering::AcqRel);
+        self.inner.leave();
     }
 }

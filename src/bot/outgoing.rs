@@ -202,7 +202,8 @@ fn delivery(
 /// The way to the sender that stays open when a session has ended.
 fn openapi_route(message: &Message) -> Option<Route> {
     let callback = &message.callback;
-    let robot_code = callback.robot_code.clone();
+    // Robots with an outgoing address of their own all say "normal", which is nobody's code.
+    let robot_code = callback.robot_code.clone().filter(|code| code != "normal");
     if message.in_group() {
         let conversation_id = callback.conversation.id.clone()?;
         return Some(Route::Group { robot_code, conversation_id });

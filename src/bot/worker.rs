@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::courier::Mailbox;
@@ -22,6 +23,9 @@ use crate::telemetry::metrics::Metrics;
 /// Conversations worked on at a time. More than may ask the model, so that a command does not
 /// wait behind somebody else's answer.
 const MAX_CONVERSATIONS: usize = 256;
+/// How often the inbox is looked through for a message nobody told of: its caller was cut off
+/// while it was being kept.
+const SWEEP: Duration = Duration::from_secs(30);
 /// How long a conversation rests when the store failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -51,13 +55,14 @@ impl Worker {
         let mut tasks = JoinSet::new();
         // Conversations with a task, and whether something arrived since it last looked.
         let mut active: HashMap<String, bool> = HashMap::new();
+        let mut sweep = tokio::time::interval_at(Instant::now() + SWEEP, SWEEP);
         loop {
-            let conversation = tokio::select! {
+            let conversations = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 Some(ended) = tasks.join_next() => match ended {
                     Ok(conversation) => match active.remove(&conversation) {
-                        Some(true) => conversation,
+                        Some(true) => vec![conversation],
                         _ => continue,
                     },
                     Err(error) => {
@@ -66,24 +71,27 @@ impl Worker {
                         continue;
                     }
                 },
-                Some(conversation) = arrivals.recv() => conversation,
-                else => break,
+                Some(conversation) = arrivals.recv() => vec![conversation],
+                _ = sweep.tick() => self.store.pending_conversations().await.unwrap_or_default(),
             };
-            if let Some(arrived) = active.get_mut(&conversation) {
-                *arrived = true;
-                continue;
-            }
-            active.insert(conversation.clone(), false);
-            let (worker, stop, places) = (self.clone(), stop.clone(), Arc::clone(&places));
-            tasks.spawn(async move {
-                tokio::select! {
-                    biased;
-                    () = stop.cancelled() => return conversation,
-                    _place = places.acquire() => {}
+            for conversation in conversations {
+                if let Some(arrived) = active.get_mut(&conversation) {
+                    *arrived = true;
+                    continue;
                 }
-                worker.work_through(&conversation, &stop).await;
-                conversation
-            });
+                active.insert(conversation.clone(), false);
+                let (worker, stop, places) = (self.clone(), stop.clone(), Arc::clone(&places));
+                tasks.spawn(async move {
+                    // Held to the end of the task.
+                    let _place = tokio::select! {
+                        biased;
+                        () = stop.cancelled() => return conversation,
+                        place = places.acquire() => place,
+                    };
+                    worker.work_through(&conversation, &stop).await;
+                    conversation
+                });
+            }
         }
         while tasks.join_next().await.is_some() {}
     }

@@ -12,7 +12,7 @@ use pulldown_cmark::{Event, LinkType, Options, Parser, Tag, TagEnd};
 ///
 /// A table becomes a list with a line for each row; a line end inside a paragraph becomes one that
 /// shows; `~~strike~~`, HTML tags and comments lose their marks and keep their text; the boxes of a
-/// task list become ☐ and ☑; `<https://…>` loses its brackets; underlined headings get their `#`.
+/// task list become ☐ and ☑; a picture from elsewhere becomes a link to it; `<https://…>` loses its brackets; underlined headings get their `#`.
 /// What is in code stays as it is: newer clients show fences, older ones the plain text.
 pub fn fit(text: &str) -> String {
     let options =
@@ -54,6 +54,11 @@ impl Fitter<'_> {
             }
             Event::End(TagEnd::Strikethrough) if slice.starts_with("~~") => {
                 self.replace(range.end - 2..range.end, "");
+            }
+            // A client fetches a picture without asking: an address in an answer, put there by
+            // whatever the model read, would carry away what the answer knows.
+            Event::Start(Tag::Image { dest_url, .. }) if !dest_url.starts_with('@') => {
+                self.replace(range.start..range.start + '!'.len_utf8(), "");
             }
             Event::TaskListMarker(done) => self.replace(range, if *done { "☑" } else { "☐" }),
             Event::SoftBreak | Event::HardBreak => self.line_break(range),
@@ -298,6 +303,12 @@ mod tests {
         ] {
             assert_eq!(fit(text), text);
         }
+    }
+
+    #[test]
+    fn a_picture_is_not_fetched_unasked() {
+        let leak = "看图 ![猫](https://evil.example/?q=secret) 完";
+        assert_eq!(fit(leak), "看图 [猫](https://evil.example/?q=secret) 完");
     }
 
     #[test]
