@@ -2,6 +2,7 @@
 
 mod tasks;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,10 +37,15 @@ const OTHER_DESCRIPTORS: u64 = 512;
 /// Least time for messages and deliveries under way once the last request was answered.
 const LEAST_DRAIN: Duration = Duration::from_secs(1);
 
-/// Runs the daemon until it is told to stop.
+/// Runs the daemon until it is told to stop. `announce` is told the addresses once it is ready:
+/// listening, the store open, the workers running.
 ///
 /// An error is for the operator: one sentence that says what to do.
-pub async fn run(settings: Settings, store_path: PathBuf) -> anyhow::Result<()> {
+pub async fn run(
+    settings: Settings,
+    store_path: PathBuf,
+    announce: impl FnOnce(&[SocketAddr]),
+) -> anyhow::Result<()> {
     let process = ProcessCollector::new();
     let mut signals = StopSignals::listen().context("cannot listen for signals")?;
     let clock = Clock::System;
@@ -49,7 +55,7 @@ pub async fn run(settings: Settings, store_path: PathBuf) -> anyhow::Result<()> 
 
     // First the port, so that a second start fails before it touches the store.
     let listeners = listener::bind(&settings.server.listen)?;
-    let listen: Vec<String> = listeners.iter().map(|l| l.local_addr().to_string()).collect();
+    let listen: Vec<SocketAddr> = listeners.iter().map(listener::Listener::local_addr).collect();
     let store = open_store(&store_path, &metrics, &health).await?;
     let kept: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
 
@@ -77,7 +83,7 @@ pub async fn run(settings: Settings, store_path: PathBuf) -> anyhow::Result<()> 
     metrics.config_last_reload_success_timestamp.set(clock.now_millis() as f64 / 1_000.0);
     metrics.ready.set(1);
     tracing::info!(
-        listen = listen.join(","),
+        listen = listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
         store = %store_path.display(),
         answers = if settings.llm.is_offline() { "offline" } else { settings.llm.model.as_str() },
         version = crate::VERSION,
@@ -85,6 +91,7 @@ pub async fn run(settings: Settings, store_path: PathBuf) -> anyhow::Result<()> 
         "ready"
     );
     advise(&settings);
+    announce(&listen);
 
     let signal = tasks.watch_until(signals.stop()).await;
     metrics.ready.set(0);

@@ -1,14 +1,13 @@
 //! `dingbot health`: what `curl /health` would say, where there is no curl.
 
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 
-use super::workplace;
+use super::workplace::{self, reachable};
 use crate::config::Sources;
 use crate::outbound;
 
@@ -44,30 +43,5 @@ impl Health {
         })?;
         writeln!(out, "{}", body.trim_end())?;
         Ok(if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    }
-}
-
-/// The address at which a daemon that listens everywhere is reached from its own host.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        // A host without IPv6 serves `[::]` by IPv4, and every host serves both on it.
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) | IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
-            IpAddr::V4(Ipv4Addr::LOCALHOST)
-        }
-        other => other,
-    };
-    SocketAddr::new(ip, listen.port())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn everywhere_is_reached_on_loopback() {
-        let reached = |listen: &str| reachable(listen.parse().unwrap()).to_string();
-        assert_eq!(reached("[::]:8080"), "127.0.0.1:8080");
-        assert_eq!(reached("0.0.0.0:80"), "127.0.0.1:80");
-        assert_eq!(reached("192.0.2.1:80"), "192.0.2.1:80");
     }
 }

@@ -1,6 +1,7 @@
 //! What most commands begin with: the settings, and the store.
 
 use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -25,6 +26,18 @@ pub(super) fn settings(sources: &Sources) -> Result<Settings, ExitCode> {
         Err(problems) => Err(report_problems(&problems, &mut io::stderr())
             .unwrap_or(ExitCode::from(BAD_CONFIGURATION))),
     }
+}
+
+/// The address at which a daemon that listens everywhere is reached from its own host.
+pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        // A host without IPv6 serves `[::]` by IPv4, and every host serves both on it.
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) | IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        }
+        other => other,
+    };
+    SocketAddr::new(ip, listen.port())
 }
 
 /// Settings, store and memory, for a command beside the daemon.
@@ -53,5 +66,18 @@ impl Workplace {
             .build()
             .context("cannot start")?;
         Ok(Ok(Self { settings, store, memory, metrics, runtime }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everywhere_is_reached_on_loopback() {
+        let reached = |listen: &str| reachable(listen.parse().unwrap()).to_string();
+        assert_eq!(reached("[::]:8080"), "127.0.0.1:8080");
+        assert_eq!(reached("0.0.0.0:80"), "127.0.0.1:80");
+        assert_eq!(reached("192.0.2.1:80"), "192.0.2.1:80");
     }
 }
