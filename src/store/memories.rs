@@ -46,7 +46,8 @@ pub struct NewMemory {
     pub terms: Vec<(String, u32)>,
     /// Who said it, when that is not the person of the scope.
     pub actor_id: Option<String>,
-    /// What it was made from; the same source never makes a second one.
+    /// What it was made from; the same source never makes a second one, not even when the first is
+    /// forgotten: a message that is worked on again after a crash must not bring it back.
     pub source: Option<String>,
     /// When it was said.
     pub created_at: i64,

@@ -7,6 +7,8 @@
 //! nothing, and that no call blocks an async thread. Does not know what a message means: payloads
 //! are text of the rooms above. Times are milliseconds since the Unix epoch, given by the caller.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 mod conversation;
 mod inbox;
 mod memories;

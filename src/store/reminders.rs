@@ -17,7 +17,8 @@ pub struct NewReminder {
     pub next_at: i64,
     /// Where it is to be said, in the words of the room above.
     pub target: String,
-    /// What it was made from; the same source never makes a second one.
+    /// What it was made from; the same source never makes a second one, not even when the first is
+    /// removed.
     pub source: String,
     /// When it was made.
     pub created_at: i64,

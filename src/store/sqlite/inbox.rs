@@ -12,6 +12,17 @@ const PENDING: i64 = 0;
 const ANSWERED: i64 = 1;
 const SETTLED: i64 = 2;
 
+// The statements that run often; their plans are tested.
+pub(super) const PENDING_CONVERSATIONS: &str = "SELECT conversation FROM inbox WHERE state = 0
+     GROUP BY conversation ORDER BY min(id)";
+pub(super) const OLDEST_PENDING: &str = "SELECT id, payload, received_at FROM inbox
+     WHERE conversation = ?1 AND state = 0 ORDER BY id LIMIT 1";
+pub(super) const UNSETTLED: &str = "SELECT id, payload, received_at FROM inbox WHERE state = 1
+     ORDER BY id LIMIT ?1";
+pub(super) const PRUNE: &str = "DELETE FROM inbox WHERE id IN (
+       SELECT id FROM inbox WHERE state = 2 AND received_at < ?1 ORDER BY received_at LIMIT ?2)";
+pub(super) const DEPTH: &str = "SELECT count(*), min(received_at) FROM inbox WHERE state = 0";
+
 #[async_trait]
 impl InboxStore for SqliteStore {
     async fn accept(&self, message: NewMessage) -> Result<Accepted> {
@@ -38,14 +49,7 @@ impl InboxStore for SqliteStore {
 
     async fn pending_conversations(&self) -> Result<Vec<String>> {
         self.readers
-            .read(|c| {
-                c.prepare(
-                    "SELECT conversation FROM inbox WHERE state = 0
-                     GROUP BY conversation ORDER BY min(id)",
-                )?
-                .query_map([], |r| r.get(0))?
-                .collect()
-            })
+            .read(|c| c.prepare(PENDING_CONVERSATIONS)?.query_map([], |r| r.get(0))?.collect())
             .await
     }
 
@@ -53,12 +57,7 @@ impl InboxStore for SqliteStore {
         let conversation = conversation.to_owned();
         self.readers
             .read(move |c| {
-                c.prepare_cached(
-                    "SELECT id, payload, received_at FROM inbox
-                     WHERE conversation = ?1 AND state = 0 ORDER BY id LIMIT 1",
-                )?
-                .query_row([conversation], message)
-                .optional()
+                c.prepare_cached(OLDEST_PENDING)?.query_row([conversation], message).optional()
             })
             .await
     }
@@ -70,12 +69,7 @@ impl InboxStore for SqliteStore {
     async fn unsettled(&self, limit: usize) -> Result<Vec<InboxMessage>> {
         self.readers
             .read(move |c| {
-                c.prepare_cached(
-                    "SELECT id, payload, received_at FROM inbox WHERE state = 1
-                     ORDER BY id LIMIT ?1",
-                )?
-                .query_map([limit as i64], message)?
-                .collect()
+                c.prepare_cached(UNSETTLED)?.query_map([limit as i64], message)?.collect()
             })
             .await
     }
@@ -83,36 +77,30 @@ impl InboxStore for SqliteStore {
     async fn settle(&self, id: InboxId) -> Result<()> {
         self.writer
             .write(move |c| {
-                c.prepare_cached("UPDATE inbox SET state = ?2, payload = '' WHERE id = ?1")?
-                    .execute(params![id, SETTLED])
-                    .map(|_| ())
+                c.prepare_cached(
+                    "UPDATE inbox SET state = ?2, payload = '' WHERE id = ?1 AND state = ?3",
+                )?
+                .execute(params![id, SETTLED, ANSWERED])
+                .map(|_| ())
             })
             .await
     }
 
     async fn prune_inbox(&self, before: i64, limit: usize) -> Result<usize> {
         self.writer
-            .write(move |c| {
-                c.prepare_cached(
-                    "DELETE FROM inbox WHERE id IN (
-                       SELECT id FROM inbox WHERE state = 2 AND received_at < ?1
-                       ORDER BY received_at LIMIT ?2)",
-                )?
-                .execute(params![before, limit as i64])
-            })
+            .write(move |c| c.prepare_cached(PRUNE)?.execute(params![before, limit as i64]))
             .await
     }
 
     async fn inbox_depth(&self) -> Result<InboxDepth> {
         self.readers
             .read(|c| {
-                c.prepare_cached("SELECT count(*), min(received_at) FROM inbox WHERE state = 0")?
-                    .query_row([], |r| {
-                        Ok(InboxDepth {
-                            pending: r.get::<_, i64>(0)? as usize,
-                            oldest_received_at: r.get(1)?,
-                        })
+                c.prepare_cached(DEPTH)?.query_row([], |r| {
+                    Ok(InboxDepth {
+                        pending: r.get::<_, i64>(0)? as usize,
+                        oldest_received_at: r.get(1)?,
                     })
+                })
             })
             .await
     }

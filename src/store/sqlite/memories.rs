@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::SqliteStore;
+use super::{SqliteStore, reminders};
 use crate::store::{
     Forgotten, LexicalStatistics, MemoryRecord, MemoryStore, NewMemory, Posting, Result, Scope,
     Stored,
@@ -16,6 +16,11 @@ const IN_SCOPE: &str = "m.owner = (SELECT id FROM owners WHERE user_id = ?1)
     AND (?4 IS NULL OR m.run_id = ?4)";
 
 const COLUMNS: &str = "m.id, m.number, m.text, m.actor_id, m.source, m.created_at";
+
+/// The postings of a term among all that a person has; parameters 3 to 5 must be null. Its plan is
+/// tested.
+pub(super) const POSTINGS: &str = "SELECT memory, frequency, length FROM postings
+     WHERE owner = ?1 AND term = ?2 AND ?3 IS NULL AND ?4 IS NULL AND ?5 IS NULL";
 
 #[async_trait]
 impl MemoryStore for SqliteStore {
@@ -132,11 +137,7 @@ impl MemoryStore for SqliteStore {
                     remove(c, owner, *key)?;
                 }
                 let whole_person = (agent, app, run) == (None, None, None);
-                let reminders = if whole_person {
-                    c.prepare_cached("DELETE FROM reminders WHERE owner = ?1")?.execute([owner])?
-                } else {
-                    0
-                };
+                let reminders = if whole_person { reminders::remove(c, owner, None)? } else { 0 };
                 let count = keys.len() + reminders;
                 note_forgotten(c, owner, &source, count, now)?;
                 Ok(count)
@@ -179,7 +180,12 @@ pub(super) fn next_number(c: &Connection, owner: i64) -> rusqlite::Result<i64> {
 
 fn add(c: &Connection, owner: i64, scope: &Scope, memory: &NewMemory) -> rusqlite::Result<Stored> {
     let known = c
-        .prepare_cached("SELECT id, number FROM memories WHERE owner = ?1 AND source = ?2")?
+        .prepare_cached(
+            "SELECT id, number FROM memories WHERE owner = ?1 AND source = ?2
+             UNION ALL
+             SELECT memory, number FROM forgotten_sources
+             WHERE owner = ?1 AND source = ?2 AND memory IS NOT NULL",
+        )?
         .query_row(params![owner, memory.source], |r| {
             Ok(Stored { id: r.get(0)?, number: r.get(1)?, new: false })
         })
@@ -219,8 +225,13 @@ fn add(c: &Connection, owner: i64, scope: &Scope, memory: &NewMemory) -> rusqlit
     Ok(Stored { id: memory.id.clone(), number, new: true })
 }
 
-/// Removes a memory; its postings go with it.
+/// Removes a memory; its postings go with it. What it was made from stays known.
 fn remove(c: &Connection, owner: i64, key: i64) -> rusqlite::Result<()> {
+    c.prepare_cached(
+        "INSERT INTO forgotten_sources SELECT owner, source, id, number FROM memories
+         WHERE key = ?1 AND source IS NOT NULL ON CONFLICT DO NOTHING",
+    )?
+    .execute([key])?;
     let length: i64 = c
         .prepare_cached("DELETE FROM memories WHERE key = ?1 RETURNING terms")?
         .query_row([key], |r| r.get(0))?;
@@ -259,6 +270,8 @@ fn statistics(
     scope: &Scope,
     terms: &[String],
 ) -> rusqlite::Result<LexicalStatistics> {
+    // One state of the file for all that is read.
+    let c = c.unchecked_transaction()?;
     let owner: Option<(i64, i64, i64)> = c
         .prepare_cached("SELECT id, memories, terms FROM owners WHERE user_id = ?1")?
         .query_row([scope.user_id()], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
@@ -272,8 +285,7 @@ fn statistics(
          WHERE p.owner = ?1 AND p.term = ?2 AND (?3 IS NULL OR m.agent_id = ?3)
            AND (?4 IS NULL OR m.app_id = ?4) AND (?5 IS NULL OR m.run_id = ?5)"
     } else {
-        "SELECT memory, frequency, length FROM postings
-         WHERE owner = ?1 AND term = ?2 AND ?3 IS NULL AND ?4 IS NULL AND ?5 IS NULL"
+        POSTINGS
     };
     let mut find = c.prepare_cached(sql)?;
     let mut postings = Vec::new();

@@ -1,23 +1,26 @@
 //! SQLite behind the store: one file, one writing thread, a few reading ones.
 
 mod conversation;
+mod file;
 mod inbox;
 mod memories;
 mod outbox;
 mod readers;
 mod reminders;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::fs::File;
-use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use async_trait::async_trait;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use self::file::Log;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::{OpenError, Result, Store, StoreError};
@@ -55,63 +58,63 @@ impl Options {
     }
 }
 
-/// A store in a SQLite file.
+/// A store in a SQLite file. Dropping it writes what waits and closes the file, which blocks.
 pub struct SqliteStore {
-    writer: Writer,
+    // Dropped in this order: the last connection to go empties the log into the file, which a
+    // reader cannot; and the lock holds until that is done.
     readers: Readers,
-    threads: Vec<JoinHandle<()>>,
-    /// Held as long as the store is open; the system lets go of it when the process ends.
-    lock: Option<File>,
+    writer: Writer,
+    _lock: Option<File>,
 }
 
 impl SqliteStore {
     /// Opens the file and brings its layout up to date. Blocks; the file of another program, a
     /// damaged one or a newer one is left as it is.
     pub fn open(options: Options) -> std::result::Result<Self, OpenError> {
-        let path = options.path.as_path();
-        make_folder(path)?;
-        let lock = if options.exclusive { Some(lock(path)?) } else { None };
+        let path = file::make(&options.path)?;
+        let path = path.as_path();
         let failed = |e| open_error(path, e);
-        let mut connection = Connection::open(path).map_err(failed)?;
-        restrict(path);
+        let log = file::inspect(path)?;
+        let read_write = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(path, read_write).map_err(failed)?;
+        // A file that is refused keeps its log.
+        let keep_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        connection.set_db_config(keep_log, log == Log::Filled).map_err(failed)?;
         schema::check(&connection, path)?;
-        schema::configure(&connection).map_err(failed)?;
+        let lock = if options.exclusive { Some(file::lock(path)?) } else { None };
+        connection.set_db_config(keep_log, false).map_err(failed)?;
+        file::restrict(path);
+        schema::configure(&connection, path)?;
         schema::migrate(&mut connection).map_err(failed)?;
         // Fails here, not at the first message, if the file is read-only.
         connection
             .execute_batch("BEGIN IMMEDIATE; DELETE FROM probe; ROLLBACK;")
             .map_err(failed)?;
-        let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY
-            | OpenFlags::SQLITE_OPEN_URI
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connections = (0..READERS)
-            .map(|_| {
-                let reader = Connection::open_with_flags(path, read_only)?;
-                reader.execute_batch("PRAGMA busy_timeout = 5000; PRAGMA cache_size = -2000;")?;
-                Ok(reader)
-            })
+            .map(|_| open_reader(path))
             .collect::<rusqlite::Result<Vec<_>>>()
             .map_err(failed)?;
         let thread_failed =
             |e: std::io::Error| OpenError::Failed { path: path.into(), reason: e.to_string() };
-        let (writer, write_thread) =
+        let writer =
             Writer::start(connection, options.max_batch, options.metrics, options.observer)
                 .map_err(thread_failed)?;
-        let (readers, mut threads) = Readers::start(connections).map_err(thread_failed)?;
-        threads.push(write_thread);
-        Ok(Self { writer, readers, threads, lock })
+        let readers = Readers::start(connections).map_err(thread_failed)?;
+        Ok(Self { readers, writer, _lock: lock })
     }
 
     /// Writes what waits and closes the file. Blocks.
-    pub fn close(self) {
-        let Self { writer, readers, threads, lock } = self;
-        drop((writer, readers));
-        for thread in threads {
-            // A thread that panicked has said so already.
-            let _ = thread.join();
-        }
-        drop(lock);
-    }
+    pub fn close(self) {}
+}
+
+fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let reader = Connection::open_with_flags(path, read_only)?;
+    reader.execute_batch(
+        "PRAGMA busy_timeout = 5000; PRAGMA cache_size = -2000; PRAGMA temp_store = MEMORY;",
+    )?;
+    reader.set_prepared_statement_cache_capacity(schema::STATEMENTS);
+    Ok(reader)
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -140,55 +143,6 @@ impl Store for SqliteStore {
             self.readers.read(|c| c.query_row("PRAGMA quick_check(1)", [], |r| r.get(0))).await?;
         if verdict == "ok" { Ok(()) } else { Err(StoreError::Corrupt(verdict)) }
     }
-}
-
-/// Makes the folder, for this user alone: it will hold what people said.
-fn make_folder(path: &Path) -> std::result::Result<(), OpenError> {
-    use std::os::unix::fs::DirBuilderExt;
-    let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) else { return Ok(()) };
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|e| OpenError::NotWritable { path: path.into(), reason: e.to_string() })
-}
-
-/// Lets only this user read the file. SQLite gives its log and index the same mode.
-fn restrict(path: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    if let Err(e) = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)) {
-        tracing::warn!(path = %path.display(), error = %e, "cannot restrict the store to this user");
-    }
-}
-
-/// Takes the lock beside the file, which says that one daemon works on it.
-fn lock(path: &Path) -> std::result::Result<File, OpenError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let refused =
-        |e: std::io::Error| OpenError::NotWritable { path: path.into(), reason: e.to_string() };
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(PathBuf::from(name))
-        .map_err(refused)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(std::fs::TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            let _ = file.read_to_string(&mut pid);
-            let pid = if pid.trim().is_empty() { "unknown".into() } else { pid.trim().into() };
-            return Err(OpenError::InUse { path: path.into(), pid });
-        }
-        Err(std::fs::TryLockError::Error(e)) => return Err(refused(e)),
-    }
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| write!(file, "{}", std::process::id()))
-        .map_err(refused)?;
-    Ok(file)
 }
 
 fn open_error(path: &Path, error: rusqlite::Error) -> OpenError {

@@ -11,20 +11,32 @@ use crate::store::{
 const COLUMNS: &str = "id, lane, uuid, batch, payload, occurrences, state, attempts, \
                        next_attempt_at, created_at, last_error";
 
+// The statements that run often; their plans are tested.
+
+/// SQLite gives `next_attempt_at` of the row that holds `min(id)`: the lane's first
+/// (<https://sqlite.org/lang_select.html> §2.5).
+pub(super) const WAITING_LANES: &str = "SELECT lane, at FROM (
+       SELECT lane, min(id), next_attempt_at AS at FROM outbox WHERE state = 0 GROUP BY lane)
+     ORDER BY at LIMIT ?1";
+/// One that was revived has been tried: its last error says so.
+pub(super) const MERGE: &str = "UPDATE outbox SET occurrences = occurrences + 1
+     WHERE lane = ?1 AND state = 0 AND merge_key = ?2 AND attempts = 0 AND last_error IS NULL
+       AND batch IS NULL RETURNING id";
+pub(super) const WAITING: &str = "SELECT count(*) FROM outbox WHERE state = 0";
+pub(super) const DEAD: &str = "SELECT count(*) FROM outbox WHERE state = 1";
+
+pub(super) fn lane_head_sql() -> String {
+    format!("SELECT {COLUMNS} FROM outbox WHERE lane = ?1 AND state = 0 ORDER BY id LIMIT ?2")
+}
+
 #[async_trait]
 impl OutboxStore for SqliteStore {
     async fn waiting_lanes(&self, limit: usize) -> Result<Vec<(String, i64)>> {
         self.readers
             .read(move |c| {
-                // SQLite gives `next_attempt_at` of the row that holds min(id): the lane's first.
-                c.prepare_cached(
-                    "SELECT lane, at FROM (
-                       SELECT lane, min(id), next_attempt_at AS at FROM outbox
-                       WHERE state = 0 GROUP BY lane)
-                     ORDER BY at LIMIT ?1",
-                )?
-                .query_map([limit as i64], |r| Ok((r.get(0)?, r.get(1)?)))?
-                .collect()
+                c.prepare_cached(WAITING_LANES)?
+                    .query_map([limit as i64], |r| Ok((r.get(0)?, r.get(1)?)))?
+                    .collect()
             })
             .await
     }
@@ -34,10 +46,7 @@ impl OutboxStore for SqliteStore {
         self.readers
             .read(move |c| {
                 let mut head: Vec<Delivery> = c
-                    .prepare_cached(&format!(
-                        "SELECT {COLUMNS} FROM outbox WHERE lane = ?1 AND state = 0
-                         ORDER BY id LIMIT ?2"
-                    ))?
+                    .prepare_cached(&lane_head_sql())?
                     .query_map(params![lane, limit as i64], delivery)?
                     .collect::<rusqlite::Result<_>>()?;
                 if let Some(batch) = head.first().map(|d| d.batch.clone()) {
@@ -99,6 +108,9 @@ impl OutboxStore for SqliteStore {
             .write(move |c| {
                 c.prepare_cached("DELETE FROM sends WHERE sender = ?1 AND at <= ?2")?
                     .execute(params![sender, now - window_millis])?;
+                // The clock was set back: a send of the future would block for as long as that.
+                c.prepare_cached("UPDATE sends SET at = ?2 WHERE sender = ?1 AND at > ?2")?
+                    .execute(params![sender, now])?;
                 let (used, first): (u32, Option<i64>) = c
                     .prepare_cached("SELECT count(*), min(at) FROM sends WHERE sender = ?1")?
                     .query_row([&sender], |r| Ok((r.get(0)?, r.get(1)?)))?;
@@ -156,15 +168,10 @@ impl OutboxStore for SqliteStore {
     async fn outbox_depth(&self) -> Result<OutboxDepth> {
         self.readers
             .read(|c| {
-                let count = |state: i64| -> rusqlite::Result<usize> {
-                    c.prepare_cached(match state {
-                        0 => "SELECT count(*) FROM outbox WHERE state = 0",
-                        _ => "SELECT count(*) FROM outbox WHERE state = 1",
-                    })?
-                    .query_row([], |r| r.get::<_, i64>(0))
-                    .map(|n| n as usize)
+                let count = |sql| -> rusqlite::Result<usize> {
+                    c.prepare_cached(sql)?.query_row([], |r| r.get::<_, i64>(0)).map(|n| n as usize)
                 };
-                Ok(OutboxDepth { waiting: count(0)?, dead: count(1)? })
+                Ok(OutboxDepth { waiting: count(WAITING)?, dead: count(DEAD)? })
             })
             .await
     }
@@ -194,14 +201,8 @@ impl SqliteStore {
 /// Puts a delivery at the end of its lane, or into one that already waits there.
 pub(super) fn enqueue(c: &Connection, delivery: NewDelivery) -> rusqlite::Result<OutboxId> {
     if let Some(key) = &delivery.merge_key {
-        let merged = c
-            .prepare_cached(
-                "UPDATE outbox SET occurrences = occurrences + 1
-                 WHERE lane = ?1 AND state = 0 AND merge_key = ?2 AND attempts = 0
-                   AND batch IS NULL RETURNING id",
-            )?
-            .query_map(params![delivery.lane, key], |r| r.get(0))?
-            .next();
+        let merged =
+            c.prepare_cached(MERGE)?.query_map(params![delivery.lane, key], |r| r.get(0))?.next();
         if let Some(id) = merged {
             return id;
         }

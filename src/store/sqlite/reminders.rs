@@ -91,9 +91,7 @@ impl ReminderStore for SqliteStore {
         self.writer
             .write(move |c| {
                 let owner = memories::owner(c, &user_id)?;
-                let removed = c
-                    .prepare_cached("DELETE FROM reminders WHERE owner = ?1 AND number = ?2")?
-                    .execute([owner, number])?;
+                let removed = remove(c, owner, Some(number))?;
                 if removed == 0 {
                     return Ok(memories::forgotten_before(c, owner, &source)?.is_some());
                 }
@@ -117,7 +115,12 @@ impl ReminderStore for SqliteStore {
 fn add(c: &Connection, reminder: &NewReminder) -> rusqlite::Result<i64> {
     let owner = memories::owner(c, &reminder.user_id)?;
     let known = c
-        .prepare_cached("SELECT number FROM reminders WHERE owner = ?1 AND source = ?2")?
+        .prepare_cached(
+            "SELECT number FROM reminders WHERE owner = ?1 AND source = ?2
+             UNION ALL
+             SELECT number FROM forgotten_sources
+             WHERE owner = ?1 AND source = ?2 AND memory IS NULL",
+        )?
         .query_row(params![owner, reminder.source], |r| r.get(0))
         .optional()?;
     if let Some(number) = known {
@@ -140,6 +143,17 @@ fn add(c: &Connection, reminder: &NewReminder) -> rusqlite::Result<i64> {
         reminder.created_at
     ])?;
     Ok(number)
+}
+
+/// Removes one of a person's reminders, or all of them; returns how many there were.
+pub(super) fn remove(c: &Connection, owner: i64, number: Option<i64>) -> rusqlite::Result<usize> {
+    c.prepare_cached(
+        "INSERT INTO forgotten_sources SELECT owner, source, NULL, number FROM reminders
+         WHERE owner = ?1 AND (?2 IS NULL OR number = ?2) ON CONFLICT DO NOTHING",
+    )?
+    .execute(params![owner, number])?;
+    c.prepare_cached("DELETE FROM reminders WHERE owner = ?1 AND (?2 IS NULL OR number = ?2)")?
+        .execute(params![owner, number])
 }
 
 fn reminder(row: &Row<'_>) -> rusqlite::Result<Reminder> {

@@ -15,17 +15,41 @@ const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql")];
 /// The newest layout this program knows.
 pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;
 
-/// Settings of every connection. A page of 16 KiB keeps a memory's vector inline; `FULL` makes a
-/// commit wait for the disk, which is what an acknowledgement promises.
-pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(
-        "PRAGMA page_size = 16384;
-         PRAGMA journal_mode = WAL;
-         PRAGMA synchronous = FULL;
-         PRAGMA busy_timeout = 5000;
-         PRAGMA foreign_keys = ON;
-         PRAGMA cache_size = -2000;",
-    )
+/// Prepared statements a connection keeps: all there are. The default of 16 would have the commonest
+/// writes compiled again and again.
+pub(super) const STATEMENTS: usize = 64;
+
+/// Settings of the connection that writes.
+///
+/// A page of 16 KiB keeps a memory's vector inline; it can only be set while the file is empty.
+/// `FULL` makes a commit wait for the disk, which is what an acknowledgement promises. What is
+/// forgotten is overwritten, not only unlinked (`secure_delete`). Temporary tables and the
+/// savepoint of each write stay in memory, so that no other file system can fail us.
+pub(super) fn configure(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let failed = |e: rusqlite::Error| super::open_error(path, e);
+    connection
+        .execute_batch("PRAGMA busy_timeout = 5000; PRAGMA page_size = 16384;")
+        .map_err(failed)?;
+    let journal: String =
+        connection.query_row("PRAGMA journal_mode = WAL", [], |r| r.get(0)).map_err(failed)?;
+    if journal != "wal" {
+        return Err(OpenError::Failed {
+            path: path.into(),
+            reason: "its file system has no shared memory; put it on a local disk".into(),
+        });
+    }
+    connection
+        .execute_batch(
+            "PRAGMA synchronous = FULL;
+             PRAGMA foreign_keys = ON;
+             PRAGMA secure_delete = ON;
+             PRAGMA temp_store = MEMORY;
+             PRAGMA journal_size_limit = 67108864;
+             PRAGMA cache_size = -2000;",
+        )
+        .map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(())
 }
 
 /// Refuses a file that is not ours or newer than this program, before anything is written.
@@ -38,7 +62,8 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), OpenErro
     let tables: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0))
         .map_err(failed)?;
-    if application != APPLICATION_ID && (application != 0 || tables > 0) {
+    let fresh = application == 0 && tables == 0 && found == 0;
+    if application != APPLICATION_ID && !fresh {
         return Err(OpenError::Corrupt {
             path: path.into(),
             reason: "it belongs to another program".into(),

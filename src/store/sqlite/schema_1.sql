@@ -10,7 +10,7 @@ CREATE TABLE inbox (
     state        INTEGER NOT NULL DEFAULT 0,
     received_at  INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX inbox_pending ON inbox (conversation, id) WHERE state = 0;
+CREATE INDEX inbox_pending ON inbox (conversation, id, received_at) WHERE state = 0;
 CREATE INDEX inbox_answered ON inbox (id) WHERE state = 1;
 CREATE INDEX inbox_settled ON inbox (received_at) WHERE state = 2;
 
@@ -29,7 +29,9 @@ CREATE TABLE outbox (
     created_at      INTEGER NOT NULL,
     last_error      TEXT
 ) STRICT;
-CREATE INDEX outbox_waiting ON outbox (lane, id) WHERE state = 0;
+-- Holds all that the sweep of the lanes reads: a long queue is passed over without its payloads.
+CREATE INDEX outbox_waiting ON outbox (lane, id, next_attempt_at) WHERE state = 0;
+CREATE INDEX outbox_mergeable ON outbox (lane, merge_key) WHERE state = 0 AND merge_key IS NOT NULL;
 CREATE INDEX outbox_dead ON outbox (id) WHERE state = 1;
 
 -- The sends of the last minute, for limits that outlive a restart.
@@ -120,6 +122,16 @@ CREATE TABLE forgotten (
     source TEXT NOT NULL,
     count  INTEGER NOT NULL,
     at     INTEGER NOT NULL,
+    PRIMARY KEY (owner, source)
+) STRICT, WITHOUT ROWID;
+
+-- What forgotten memories and reminders (without a `memory`) were made from: carried out again, it
+-- makes nothing.
+CREATE TABLE forgotten_sources (
+    owner  INTEGER NOT NULL REFERENCES owners (id),
+    source TEXT NOT NULL,
+    memory TEXT,
+    number INTEGER NOT NULL,
     PRIMARY KEY (owner, source)
 ) STRICT, WITHOUT ROWID;
 

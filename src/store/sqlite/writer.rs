@@ -1,10 +1,11 @@
 //! The one thread that writes: writes that come together share a transaction, and so one wait for
 //! the disk.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Observer, store_error};
@@ -17,7 +18,7 @@ const QUEUE: usize = 4_096;
 /// A write on its way through the thread: run, then told what became of the transaction.
 trait Write: Send {
     /// Runs inside a savepoint: a write that fails changes nothing and does not disturb those it
-    /// shares the transaction with.
+    /// shares the transaction with. Returns what the outcome says of the store.
     fn run(&mut self, connection: &mut Connection) -> Result<()>;
     /// Tells the caller.
     fn finish(self: Box<Self>, committed: &Result<()>);
@@ -36,15 +37,25 @@ where
 {
     fn run(&mut self, connection: &mut Connection) -> Result<()> {
         let Some(job) = self.job.take() else { return Ok(()) };
-        let ran = connection.savepoint().and_then(|savepoint| {
+        // A panic would end the thread, and with it every write to come. The savepoint is rolled
+        // back as the stack unwinds.
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            let savepoint = connection.savepoint()?;
             let value = job(&savepoint)?;
             savepoint.commit()?;
             Ok(value)
-        });
-        let ran = ran.map_err(|e| store_error(&e));
-        let outcome = ran.as_ref().map(|_| ()).map_err(Clone::clone);
-        self.value = Some(ran);
-        outcome
+        }));
+        let (value, of_the_store) = match ran {
+            Ok(Ok(value)) => (Ok(value), Ok(())),
+            Ok(Err(e)) => {
+                let error = store_error(&e);
+                let of_the_store = if is_fault(&e) { Err(error.clone()) } else { Ok(()) };
+                (Err(error), of_the_store)
+            }
+            Err(_) => (Err(StoreError::Failed("a write panicked".into())), Ok(())),
+        };
+        self.value = Some(value);
+        of_the_store
     }
 
     fn finish(self: Box<Self>, committed: &Result<()>) {
@@ -58,28 +69,55 @@ where
     }
 }
 
-/// The way to the writing thread.
-#[derive(Clone)]
+/// Whether an error tells of the store, not of the one write that met it.
+fn is_fault(error: &rusqlite::Error) -> bool {
+    !matches!(
+        error.sqlite_error_code(),
+        None | Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch)
+    )
+}
+
+/// The way to the writing thread, which ends with it. Dropping it blocks until what waits is
+/// written and the file is closed.
 pub(super) struct Writer {
-    queue: mpsc::Sender<Box<dyn Write>>,
+    /// `None` only while it is dropped.
+    queue: Option<mpsc::Sender<Box<dyn Write>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has said so already.
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Writer {
-    /// Starts the thread. It ends when every `Writer` is gone, after it has written what waits.
+    /// Starts the thread.
     pub(super) fn start(
         connection: Connection,
         max_batch: usize,
         metrics: Arc<Metrics>,
         observer: Observer,
-    ) -> std::io::Result<(Self, JoinHandle<()>)> {
+    ) -> std::io::Result<Self> {
         let (queue, writes) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || run(connection, writes, max_batch.max(1), &metrics, &observer))?;
-        Ok((Self { queue }, thread))
+        Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
-    /// Runs a write and returns once it is on disk.
+    /// Writes that wait for the thread.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.max_capacity() - queue.capacity())
+    }
+
+    /// Runs a write and returns once it is on disk. A caller that goes away once the write is
+    /// queued does not stop it.
     pub(super) async fn write<T, F>(&self, job: F) -> Result<T>
     where
         T: Send + 'static,
@@ -87,7 +125,8 @@ impl Writer {
     {
         let (caller, outcome) = oneshot::channel();
         let write = Job { job: Some(job), value: None, caller };
-        self.queue.send(Box::new(write)).await.map_err(|_| StoreError::Closed)?;
+        let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
+        queue.send(Box::new(write)).await.map_err(|_| StoreError::Closed)?;
         outcome.await.map_err(|_| StoreError::Closed)?
     }
 }
@@ -111,15 +150,19 @@ fn run(
         }
     }
     // Leaves no write-ahead log behind; a failure costs the next start a moment, nothing else.
-    let _ = connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);");
+    let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
-/// Runs writes in one transaction; returns whether it was committed, and the worst that was seen,
-/// which may be the failure of a single write.
+/// Runs writes in one transaction; returns whether it was committed, and how it stands with the
+/// store, which may be known from a single write.
 fn transaction(
     connection: &mut Connection,
     batch: &mut [Box<dyn Write>],
 ) -> (Result<()>, Result<()>) {
+    if !connection.is_autocommit() {
+        // An earlier rollback failed. If this one does too, BEGIN says so.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
     if let Err(e) = connection.execute_batch("BEGIN IMMEDIATE") {
         let error = store_error(&e);
         return (Err(error.clone()), Err(error));
@@ -130,7 +173,8 @@ fn transaction(
         // A full or failing disk makes SQLite roll the whole transaction back on its own
         // (sqlite.org/lang_transaction.html §3.1): what follows must not run outside of one.
         if connection.is_autocommit() {
-            let error = ran.err().unwrap_or(StoreError::Full);
+            let gone = || StoreError::Failed("the transaction was rolled back".into());
+            let error = ran.err().unwrap_or_else(gone);
             return (Err(error.clone()), Err(error));
         }
         if seen.is_ok() {
@@ -139,7 +183,7 @@ fn transaction(
     }
     if let Err(e) = connection.execute_batch("COMMIT") {
         if !connection.is_autocommit() {
-            // Nothing to be done if this fails too: the next BEGIN says so.
+            // If this fails too, it is tried again before the next transaction.
             let _ = connection.execute_batch("ROLLBACK");
         }
         let error = store_error(&e);

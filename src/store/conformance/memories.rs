@@ -1,0 +1,269 @@
+//! The long-term memory of every engine.
+
+use super::{Engine, NOW, reminders::reminder};
+use crate::store::{
+    Forgotten, LexicalStatistics, MemoryRecord, NewMemory, Scope, Store, StoreError, Stored,
+};
+
+/// A memory whose terms are its words, once each, and whose source is its text.
+pub(super) fn memory(text: &str) -> NewMemory {
+    NewMemory {
+        id: format!("id of {text}"),
+        text: text.into(),
+        terms: text.split(' ').map(|word| (word.to_owned(), 1)).collect(),
+        actor_id: None,
+        source: Some(format!("source of {text}")),
+        created_at: NOW,
+    }
+}
+
+fn person(user_id: &str) -> Scope {
+    Scope::user(user_id).expect("not empty")
+}
+
+fn narrowed(user_id: &str, narrow: impl FnOnce(&mut Scope)) -> Scope {
+    let mut scope = person(user_id);
+    narrow(&mut scope);
+    scope
+}
+
+async fn keep(store: &dyn Store, scope: &Scope, new: NewMemory) -> Stored {
+    store.add_memories(scope, vec![new]).await.unwrap().remove(0)
+}
+
+fn texts(records: Vec<MemoryRecord>) -> Vec<String> {
+    records.into_iter().map(|record| record.text).collect()
+}
+
+async fn listed(store: &dyn Store, scope: &Scope) -> Vec<String> {
+    texts(store.list_memories(scope, 100).await.unwrap())
+}
+
+/// The texts of the memories in which a term occurs.
+async fn holding(store: &dyn Store, scope: &Scope, term: &str) -> Vec<String> {
+    let statistics = store.lexical_statistics(scope, vec![term.into()]).await.unwrap();
+    let keys = statistics.postings.iter().map(|posting| posting.memory).collect();
+    texts(store.memories_by_key(scope, keys).await.unwrap())
+}
+
+pub(crate) async fn a_source_makes_one_memory(engine: &impl Engine) {
+    let store = engine.open();
+    let ann = person("ann");
+    let first = keep(&*store, &ann, memory("tea")).await;
+    assert_eq!(first, Stored { id: "id of tea".into(), number: 1, new: true });
+    let again = NewMemory { id: "another id".into(), ..memory("tea") };
+    assert_eq!(keep(&*store, &ann, again).await, Stored { new: false, ..first });
+    assert_eq!(store.count_memories(&ann).await, Ok(1));
+    // Without a source it is always new, and another person's source is another.
+    let unnamed = |id: &str| NewMemory { id: id.into(), source: None, ..memory("tea") };
+    assert!(keep(&*store, &ann, unnamed("a")).await.new);
+    assert!(keep(&*store, &ann, unnamed("b")).await.new);
+    let his = NewMemory { id: "his".into(), ..memory("tea") };
+    assert!(keep(&*store, &person("bob"), his).await.new);
+    assert_eq!(store.total_memories().await, Ok(4));
+}
+
+pub(crate) async fn memories_are_added_all_or_none(engine: &impl Engine) {
+    let store = engine.open();
+    let ann = person("ann");
+    let stored = store.add_memories(&ann, vec![memory("one"), memory("two")]).await.unwrap();
+    assert_eq!(stored.iter().map(|s| s.number).collect::<Vec<_>>(), [1, 2]);
+    // The id of the last one is taken.
+    let clash = NewMemory { id: "id of one".into(), ..memory("four") };
+    let refused = store.add_memories(&ann, vec![memory("three"), clash]).await;
+    assert!(matches!(refused, Err(StoreError::Failed(_))), "{refused:?}");
+    assert_eq!(listed(&*store, &ann).await, ["two", "one"]);
+    assert_eq!(keep(&*store, &ann, memory("three")).await.number, 3);
+    assert_eq!(holding(&*store, &ann, "four").await, Vec::<String>::new());
+}
+
+pub(crate) async fn nobody_sees_what_belongs_to_another(engine: &impl Engine) {
+    let store = engine.open();
+    let (ann, bob) = (person("ann"), person("bob"));
+    let hers = keep(&*store, &ann, memory("secret of ann")).await;
+    keep(&*store, &bob, memory("secret of bob")).await;
+    assert_eq!(listed(&*store, &bob).await, ["secret of bob"]);
+    assert_eq!(holding(&*store, &bob, "secret").await, ["secret of bob"]);
+    let statistics = store.lexical_statistics(&ann, vec!["secret".into()]).await.unwrap();
+    let keys = vec![statistics.postings[0].memory];
+    assert_eq!(store.memories_by_key(&bob, keys).await, Ok(vec![]));
+    // Each has a first one.
+    assert_eq!(hers.number, 1);
+    assert_eq!(store.forget_memory(&bob, 1, "m", NOW).await, Ok(Forgotten::Now));
+    assert_eq!(store.forget_all(&bob, "n", NOW).await, Ok(0));
+    assert_eq!(listed(&*store, &ann).await, ["secret of ann"]);
+    // Case and blanks make another person, not the same one.
+    for other in ["Ann", "ann ", "an", "%", "'"] {
+        assert_eq!(store.count_memories(&person(other)).await, Ok(0), "{other:?}");
+    }
+    assert_eq!(Scope::user(" "), None);
+}
+
+pub(crate) async fn a_narrower_scope_sees_less(engine: &impl Engine) {
+    let store = engine.open();
+    let whole = person("ann");
+    let agent = narrowed("ann", |scope| scope.agent_id = Some("chef".into()));
+    let mut run = agent.clone();
+    run.run_id = Some("r1".into());
+    let app = narrowed("ann", |scope| scope.app_id = Some("mail".into()));
+    let mut numbers = Vec::new();
+    for (scope, text) in
+        [(&whole, "x whole"), (&agent, "x agent"), (&run, "x run"), (&app, "x app")]
+    {
+        numbers.push(keep(&*store, scope, memory(text)).await.number);
+    }
+    let expected: [(&Scope, &[&str]); 4] = [
+        (&whole, &["x app", "x run", "x agent", "x whole"]),
+        (&agent, &["x run", "x agent"]),
+        (&run, &["x run"]),
+        (&app, &["x app"]),
+    ];
+    for (scope, visible) in expected {
+        assert_eq!(listed(&*store, scope).await, visible, "{scope:?}");
+        assert_eq!(store.count_memories(scope).await, Ok(visible.len()), "{scope:?}");
+        let mut found = holding(&*store, scope, "x").await;
+        found.reverse();
+        assert_eq!(found, visible, "{scope:?}");
+    }
+    assert_eq!(store.forget_memory(&app, numbers[1], "m", NOW).await, Ok(Forgotten::Unknown));
+    assert_eq!(store.forget_memory(&agent, numbers[1], "m", NOW).await, Ok(Forgotten::Now));
+}
+
+pub(crate) async fn statistics_count_what_is_kept(engine: &impl Engine) {
+    let store = engine.open();
+    let ann = person("ann");
+    let ask = |terms: &[&str]| {
+        let terms = terms.iter().map(|t| (*t).to_owned()).collect();
+        store.lexical_statistics(&ann, terms)
+    };
+    assert_eq!(ask(&["tea"]).await, Ok(LexicalStatistics::default()));
+    let mut twice = memory("green tea");
+    twice.terms = vec![("green".into(), 1), ("tea".into(), 2)];
+    let first = keep(&*store, &ann, twice).await;
+    keep(&*store, &ann, memory("black tea please")).await;
+    let seen = ask(&["nothing", "tea", "green"]).await.unwrap();
+    assert_eq!((seen.memories, seen.terms), (2, 6));
+    let mut occurs: Vec<_> =
+        seen.postings.iter().map(|p| (p.term, p.frequency, p.length)).collect();
+    occurs.sort_unstable();
+    assert_eq!(occurs, [(1, 1, 3), (1, 2, 3), (2, 1, 3)]);
+
+    store.forget_memory(&ann, first.number, "m", NOW).await.unwrap();
+    let seen = ask(&["tea", "green"]).await.unwrap();
+    assert_eq!((seen.memories, seen.terms, seen.postings.len()), (1, 3, 1));
+    assert_eq!(store.total_memories().await, Ok(1));
+    store.forget_all(&ann, "n", NOW).await.unwrap();
+    assert_eq!(ask(&["tea"]).await, Ok(LexicalStatistics::default()));
+    assert_eq!(store.total_memories().await, Ok(0));
+}
+
+pub(crate) async fn keys_give_records_in_their_order(engine: &impl Engine) {
+    let store = engine.open();
+    let ann = person("ann");
+    for text in ["x 1", "x 2", "x 3"] {
+        keep(&*store, &ann, memory(text)).await;
+    }
+    let statistics = store.lexical_statistics(&ann, vec!["x".into()]).await.unwrap();
+    let mut keys: Vec<i64> = statistics.postings.iter().map(|p| p.memory).collect();
+    keys.sort_unstable_by(|a, b| b.cmp(a));
+    let found = store.memories_by_key(&ann, keys.clone()).await.unwrap();
+    assert_eq!(texts(found), ["x 3", "x 2", "x 1"]);
+    // Those forgotten meanwhile are left out.
+    store.forget_memory(&ann, 2, "m", NOW).await.unwrap();
+    assert_eq!(texts(store.memories_by_key(&ann, keys).await.unwrap()), ["x 3", "x 1"]);
+}
+
+pub(crate) async fn a_number_is_never_given_twice(engine: &impl Engine) {
+    let store = engine.open();
+    let ann = person("ann");
+    keep(&*store, &ann, memory("one")).await;
+    let two = keep(&*store, &ann, memory("two")).await;
+    store.forget_memory(&ann, two.number, "m", NOW).await.unwrap();
+    assert_eq!(keep(&*store, &ann, memory("three")).await.number, 3);
+    store.forget_all(&ann, "n", NOW).await.unwrap();
+    drop(store);
+    assert_eq!(keep(&*engine.open(), &ann, memory("four")).await.number, 4);
+}
+
+pub(crate) async fn forgetting_asked_again_says_the_same(engine: &impl Engine) {
+    let store = engine.open();
+    let ann = person("ann");
+    let number = keep(&*store, &ann, memory("tea")).await.number;
+    let forget = |number, source: &'static str| store.forget_memory(&ann, number, source, NOW);
+    assert_eq!(forget(number + 1, "m1").await, Ok(Forgotten::Unknown));
+    assert_eq!(forget(number, "m2").await, Ok(Forgotten::Now));
+    assert_eq!(forget(number, "m2").await, Ok(Forgotten::Before));
+    assert_eq!(forget(number, "m3").await, Ok(Forgotten::Unknown));
+    assert_eq!(listed(&*store, &ann).await, Vec::<String>::new());
+    assert_eq!(holding(&*store, &ann, "tea").await, Vec::<String>::new());
+}
+
+pub(crate) async fn a_forgotten_memory_does_not_come_back(engine: &impl Engine) {
+    let store = engine.open();
+    let ann = person("ann");
+    let one = keep(&*store, &ann, memory("one")).await;
+    let two = keep(&*store, &ann, memory("two")).await;
+    store.forget_memory(&ann, one.number, "m", NOW).await.unwrap();
+    store.forget_all(&ann, "n", NOW).await.unwrap();
+    // The messages they were made from are worked on again.
+    assert_eq!(keep(&*store, &ann, memory("one")).await, Stored { new: false, ..one });
+    assert_eq!(keep(&*store, &ann, memory("two")).await, Stored { new: false, ..two });
+    assert_eq!(store.count_memories(&ann).await, Ok(0));
+    assert_eq!(holding(&*store, &ann, "two").await, Vec::<String>::new());
+}
+
+pub(crate) async fn forget_all_takes_memories_and_reminders(engine: &impl Engine) {
+    let store = engine.open();
+    let (ann, bob) = (person("ann"), person("bob"));
+    for (scope, text) in [(&ann, "one"), (&ann, "two"), (&bob, "his")] {
+        keep(&*store, scope, memory(text)).await;
+    }
+    store.add_reminder(reminder("ann", "drink", NOW)).await.unwrap();
+    store.add_reminder(reminder("bob", "sit", NOW)).await.unwrap();
+    assert_eq!(store.forget_all(&ann, "m", NOW).await, Ok(3));
+    assert_eq!(store.reminders("ann").await, Ok(vec![]));
+    assert_eq!(holding(&*store, &ann, "one").await, Vec::<String>::new());
+    // What was kept since is not what that source asked to have forgotten.
+    keep(&*store, &ann, memory("new")).await;
+    assert_eq!(store.forget_all(&ann, "m", NOW).await, Ok(3));
+    assert_eq!(listed(&*store, &ann).await, ["new"]);
+    assert_eq!(store.forget_all(&ann, "another", NOW).await, Ok(1));
+    assert_eq!(listed(&*store, &bob).await, ["his"]);
+    assert_eq!(store.reminders("bob").await.unwrap().len(), 1);
+}
+
+pub(crate) async fn forget_all_of_a_narrower_scope_leaves_the_rest(engine: &impl Engine) {
+    let store = engine.open();
+    let agent = narrowed("ann", |scope| scope.agent_id = Some("chef".into()));
+    keep(&*store, &person("ann"), memory("whole")).await;
+    keep(&*store, &agent, memory("agent")).await;
+    store.add_reminder(reminder("ann", "drink", NOW)).await.unwrap();
+    assert_eq!(store.forget_all(&agent, "m", NOW).await, Ok(1));
+    assert_eq!(listed(&*store, &person("ann")).await, ["whole"]);
+    assert_eq!(store.reminders("ann").await.unwrap().len(), 1, "it belongs to no agent");
+}
+
+pub(crate) async fn a_text_comes_back_as_it_was_said(engine: &impl Engine) {
+    let store = engine.open();
+    let ann = person("安妮's \"id\"; --");
+    let text = "我对花生过敏 🥜\n\t'; DROP TABLE memories; --\u{0}\u{feff}";
+    let new = NewMemory {
+        text: text.into(),
+        terms: vec![("花生".into(), 1), ("'\u{0}".into(), 2)],
+        actor_id: Some("bob".into()),
+        ..memory("x")
+    };
+    let stored = keep(&*store, &ann, new).await;
+    drop(store);
+    let record = engine.open().list_memories(&ann, 1).await.unwrap().remove(0);
+    let expected = MemoryRecord {
+        id: stored.id,
+        number: stored.number,
+        text: text.into(),
+        actor_id: Some("bob".into()),
+        source: Some("source of x".into()),
+        created_at: NOW,
+    };
+    assert_eq!(record, expected);
+    assert_eq!(holding(&*engine.open(), &ann, "'\u{0}").await, [text]);
+}

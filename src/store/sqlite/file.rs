@@ -1,0 +1,118 @@
+//! The file: its folder, who may read it, who works on it, and whether it is one of ours.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::{open_error, schema};
+use crate::store::OpenError;
+
+/// Whether SQLite's log beside the file holds something that is not in the file yet: the process
+/// that wrote it was killed, or works on it right now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Log {
+    Empty,
+    Filled,
+}
+
+/// Makes the folder and the file, for this user alone, unless they are there: they will hold what
+/// people said. Returns the path without symbolic links, so that everybody locks the same file.
+pub(super) fn make(path: &Path) -> Result<PathBuf, OpenError> {
+    let refused = |e: io::Error| not_writable(path, &e);
+    if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(refused)?;
+    }
+    match File::options().write(true).create_new(true).mode(0o600).open(path) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(refused(e)),
+        _ => {}
+    }
+    path.canonicalize().map_err(refused)
+}
+
+/// Refuses what is no store of ours, changing no byte of it and leaving nothing beside it. With a
+/// filled log the file alone does not tell: that is for the caller to find out.
+pub(super) fn inspect(path: &Path) -> Result<Log, OpenError> {
+    let metadata = fs::metadata(path).map_err(|e| not_writable(path, &e))?;
+    if !metadata.is_file() {
+        let reason = "it is not a regular file".into();
+        return Err(OpenError::NotWritable { path: path.into(), reason });
+    }
+    // The log is looked at first: if it is empty now, what it held is in the file.
+    let log = match fs::metadata(beside(path, "-wal")) {
+        Ok(log) if log.len() > 0 => Log::Filled,
+        _ => Log::Empty,
+    };
+    match (metadata.len(), log) {
+        (0, Log::Empty) => {}
+        (0, Log::Filled) => {
+            // SQLite would throw the log away.
+            let reason = "it is empty, but the log beside it is not".into();
+            return Err(OpenError::Corrupt { path: path.into(), reason });
+        }
+        (_, Log::Filled) => {}
+        (_, Log::Empty) => schema::check(&open_untouched(path)?, path)?,
+    }
+    Ok(log)
+}
+
+/// Opens the file so that SQLite takes no lock and makes no file beside it.
+fn open_untouched(path: &Path) -> Result<Connection, OpenError> {
+    let no_address = || OpenError::Failed {
+        path: path.into(),
+        reason: "its path cannot be written as an address".into(),
+    };
+    let mut address = url::Url::from_file_path(path).map_err(|()| no_address())?;
+    address.set_query(Some("immutable=1"));
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(address.as_str(), flags).map_err(|e| open_error(path, e))
+}
+
+/// Lets only this user read the file. SQLite gives its log and index the same mode.
+pub(super) fn restrict(path: &Path) {
+    if let Err(e) = fs::set_permissions(path, Permissions::from_mode(0o600)) {
+        tracing::warn!(path = %path.display(), error = %e, "cannot restrict the store to this user");
+    }
+}
+
+/// Takes the lock beside the file, which says that one daemon works on it.
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
+    let refused = |e: io::Error| not_writable(path, &e);
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(beside(path, ".lock"))
+        .map_err(refused)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _ = file.read_to_string(&mut pid);
+            let pid = if pid.trim().is_empty() { "unknown".into() } else { pid.trim().into() };
+            return Err(OpenError::InUse { path: path.into(), pid });
+        }
+        Err(fs::TryLockError::Error(e)) => return Err(refused(e)),
+    }
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| write!(file, "{}", std::process::id()))
+        .map_err(refused)?;
+    Ok(file)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn not_writable(path: &Path, error: &io::Error) -> OpenError {
+    OpenError::NotWritable { path: path.into(), reason: error.to_string() }
+}
