@@ -20,6 +20,8 @@ const PRUNE_EVERY: u32 = 60;
 const KEYS_KEPT_MILLIS: i64 = 24 * 60 * 60 * 1_000;
 /// How long turns of a conversation are kept.
 const TURNS_KEPT_MILLIS: i64 = 30 * 24 * 60 * 60 * 1_000;
+/// How long what could not be delivered is kept for an operator.
+const DEAD_KEPT_MILLIS: i64 = 30 * 24 * 60 * 60 * 1_000;
 /// Rows forgotten at a time, so that a message never waits long for the writer.
 const PRUNE_ROWS: usize = 1_000;
 /// Age of the oldest unanswered message at which the bot calls itself degraded.
@@ -131,6 +133,7 @@ impl Housekeeping {
         let now = self.clock.now_millis();
         while self.store.prune_inbox(now - KEYS_KEPT_MILLIS, PRUNE_ROWS).await? == PRUNE_ROWS {}
         while self.store.prune_turns(now - TURNS_KEPT_MILLIS, PRUNE_ROWS).await? == PRUNE_ROWS {}
+        while self.store.prune_outbox(now - DEAD_KEPT_MILLIS, PRUNE_ROWS).await? == PRUNE_ROWS {}
         Ok(())
     }
 }

@@ -16,7 +16,7 @@ use crate::dingtalk::callback::Content;
 use crate::language::Language;
 use crate::llm::ChatModel;
 use crate::memory::{Memory, Scope};
-use crate::store::{NewTurn, Result, Store, TurnRole};
+use crate::store::{Continuation, NewTurn, Result, Store, TurnRole};
 use crate::telemetry::clock::Clock;
 use tokio::sync::Notify;
 
@@ -43,17 +43,13 @@ pub struct Answer {
     pub text: String,
     /// How it came about, for the metrics.
     pub outcome: &'static str,
-    /// What the conversation will look back on.
-    pub turns: Vec<NewTurn>,
-    /// Forget what the conversation looked back on before.
-    pub forget_thread: bool,
-    /// What the bot now waits to hear a yes to, and until when.
-    pub question: Option<(String, i64)>,
+    /// How the conversation goes on; which one is the caller's to say.
+    pub continuation: Continuation,
 }
 
 impl Answer {
     fn plain(text: impl Into<String>, outcome: &'static str) -> Self {
-        Self { text: text.into(), outcome, turns: Vec::new(), forget_thread: false, question: None }
+        Self { text: text.into(), outcome, continuation: Continuation::default() }
     }
 
     /// The answer to a message that could not be worked on.
@@ -132,7 +128,7 @@ impl Responder {
         let mut answer = Answer::plain(reply.text, reply.outcome);
         if reply.remembered_as_turn {
             let turn = |role, text: &str, at| NewTurn { role, text: text.to_owned(), at };
-            answer.turns = vec![
+            answer.continuation.turns = vec![
                 turn(TurnRole::User, text, incoming.said_at),
                 turn(TurnRole::Assistant, &answer.text, self.clock.now_millis()),
             ];

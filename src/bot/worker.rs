@@ -16,7 +16,7 @@ use super::inbox::Inbox;
 use super::message::Message;
 use super::outgoing;
 use super::responder::{Answer, Incoming, Responder};
-use crate::store::{Answered, InboxMessage, Store, StoreError};
+use crate::store::{Answered, Continuation, InboxMessage, Store, StoreError};
 use crate::telemetry::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 
@@ -142,10 +142,7 @@ impl Worker {
         let lane = deliveries.first().map(|d| d.lane.clone());
         let answered = Answered {
             deliveries,
-            thread: message.thread(),
-            turns: answer.turns,
-            forget_thread: answer.forget_thread,
-            question: answer.question,
+            continuation: Continuation { thread: message.thread(), ..answer.continuation },
         };
         if self.store.answer(kept.id, answered).await?.is_none() {
             return Ok(());

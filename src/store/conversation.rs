@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Answered, Result};
+use super::Result;
 
 /// Who said a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,20 @@ pub struct NewTurn {
 /// Something said.
 pub type Turn = NewTurn;
 
+/// How a thread goes on.
+#[derive(Debug, Clone, Default)]
+pub struct Continuation {
+    /// The thread.
+    pub thread: String,
+    /// What was said.
+    pub turns: Vec<NewTurn>,
+    /// Forget what was said before.
+    pub forget_before: bool,
+    /// What the bot now waits to hear a yes to, and until when; `None` takes an older question
+    /// back.
+    pub question: Option<(String, i64)>,
+}
+
 /// Recent turns, and what the bot waits to hear. A thread is one person in one conversation.
 #[async_trait]
 pub trait ConversationStore {
@@ -36,9 +50,8 @@ pub trait ConversationStore {
     /// What the bot waits to hear a yes to in a thread, if it is not too late.
     async fn open_question(&self, thread: &str, now: i64) -> Result<Option<String>>;
 
-    /// Takes up what an answer changes of a thread, for an answer to no message of the inbox: its
-    /// deliveries are not looked at.
-    async fn continue_thread(&self, answered: Answered) -> Result<()>;
+    /// Lets a thread go on, for an answer to no message of the inbox.
+    async fn continue_thread(&self, continuation: Continuation) -> Result<()>;
 
     /// Notes that a person was told something; `true` the first time.
     async fn tell_once(&self, user_id: &str, what: &str) -> Result<bool>;

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{NewDelivery, NewTurn, OutboxId, Result};
+use super::{Continuation, NewDelivery, OutboxId, Result};
 
 /// A message's place in the inbox; larger is later.
 pub type InboxId = i64;
@@ -45,15 +45,8 @@ pub struct InboxMessage {
 pub struct Answered {
     /// What is to be delivered.
     pub deliveries: Vec<NewDelivery>,
-    /// The thread of conversation that the turns below belong to.
-    pub thread: String,
-    /// What was said.
-    pub turns: Vec<NewTurn>,
-    /// Forget what the thread said before.
-    pub forget_thread: bool,
-    /// What the bot now waits to hear a yes to, and until when; `None` takes an older question
-    /// back.
-    pub question: Option<(String, i64)>,
+    /// How the conversation goes on.
+    pub continuation: Continuation,
 }
 
 /// How full the inbox is.

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 
-pub use conversation::{ConversationStore, NewTurn, Turn, TurnRole};
+pub use conversation::{Continuation, ConversationStore, NewTurn, Turn, TurnRole};
 pub use inbox::{Accepted, Answered, InboxDepth, InboxId, InboxMessage, InboxStore, NewMessage};
 pub use memories::{
     Forgotten, LexicalStatistics, MemoryRecord, MemoryStore, NewMemory, Posting, Scope, Stored,

@@ -92,7 +92,8 @@ pub trait OutboxStore {
     /// Sets the next attempt without counting one: the lane had to wait its turn.
     async fn hold(&self, ids: &[OutboxId], next_attempt_at: i64) -> Result<()>;
 
-    /// Gives deliveries up.
+    /// Gives deliveries up. One whose merge key a dead delivery of its lane has goes into that one:
+    /// a reminder that cannot be delivered is one dead delivery, however often it comes.
     async fn bury(&self, ids: &[OutboxId], error: &str) -> Result<()>;
 
     /// Takes one of `limit` sends in any `window_millis` for a sender, across restarts; or returns
@@ -113,6 +114,9 @@ pub trait OutboxStore {
 
     /// Forgets dead deliveries; `None`: all of them. Returns how many.
     async fn drop_dead(&self, ids: Option<&[OutboxId]>) -> Result<usize>;
+
+    /// Forgets dead deliveries made before `before`, at most `limit`; returns how many.
+    async fn prune_outbox(&self, before: i64, limit: usize) -> Result<usize>;
 
     /// How full the outbox is.
     async fn outbox_depth(&self) -> Result<OutboxDepth>;

@@ -41,7 +41,7 @@ impl Responder {
                     "All right, a fresh start. Your memories are still here.",
                 );
                 let mut answer = Answer::plain(text, "command");
-                answer.forget_thread = true;
+                answer.continuation.forget_before = true;
                 return Ok(answer);
             }
             Command::Malformed(usage) => explain(usage, language).to_owned(),
@@ -253,7 +253,7 @@ impl Responder {
         };
         let mut answer = Answer::plain(text, "command");
         let until = self.clock.now_millis() + QUESTION_OPEN.as_millis() as i64;
-        answer.question = Some((FORGET_ALL.to_owned(), until));
+        answer.continuation.question = Some((FORGET_ALL.to_owned(), until));
         Ok(answer)
     }
 
@@ -270,7 +270,7 @@ impl Responder {
         };
         let mut answer = Answer::plain(text, "command");
         // What was said of them goes too, else the model would remember what was forgotten.
-        answer.forget_thread = true;
+        answer.continuation.forget_before = true;
         Ok(answer)
     }
 }

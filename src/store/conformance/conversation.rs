@@ -1,10 +1,10 @@
 //! The conversations of every engine.
 
 use super::{Engine, NOW, turn};
-use crate::store::{Answered, NewTurn, Store, TurnRole};
+use crate::store::{Continuation, NewTurn, Store, TurnRole};
 
-fn said(thread: &str, turns: Vec<NewTurn>) -> Answered {
-    Answered { thread: thread.into(), turns, ..Answered::default() }
+fn said(thread: &str, turns: Vec<NewTurn>) -> Continuation {
+    Continuation { thread: thread.into(), turns, ..Continuation::default() }
 }
 
 async fn texts(store: &dyn Store, thread: &str, limit: usize) -> Vec<String> {
@@ -50,7 +50,7 @@ pub(crate) async fn a_thread_can_be_forgotten_and_begun_anew(engine: &impl Engin
         store.continue_thread(said(thread, vec![turn(TurnRole::User, "old")])).await.unwrap();
     }
     let anew =
-        Answered { forget_thread: true, ..said("t", vec![turn(TurnRole::Assistant, "new")]) };
+        Continuation { forget_before: true, ..said("t", vec![turn(TurnRole::Assistant, "new")]) };
     store.continue_thread(anew).await.unwrap();
     assert_eq!(texts(&*store, "t", 10).await, ["new"]);
     assert_eq!(texts(&*store, "other", 10).await, ["old"]);
@@ -58,7 +58,7 @@ pub(crate) async fn a_thread_can_be_forgotten_and_begun_anew(engine: &impl Engin
 
 pub(crate) async fn a_question_is_open_until_its_time_or_the_next_answer(engine: &impl Engine) {
     let store = engine.open();
-    let ask = |what: &str, until| Answered {
+    let ask = |what: &str, until| Continuation {
         question: Some((what.into(), until)),
         ..said("t", Vec::new())
     };

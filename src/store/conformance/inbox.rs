@@ -2,7 +2,8 @@
 
 use super::{Engine, NOW, accept, delivery, message, turn};
 use crate::store::{
-    Accepted, Answered, InboxDepth, NewMessage, OutboxDepth, Store, StoreError, TurnRole,
+    Accepted, Answered, Continuation, InboxDepth, NewMessage, OutboxDepth, Store, StoreError,
+    TurnRole,
 };
 
 fn nothing() -> Answered {
@@ -64,9 +65,11 @@ pub(crate) async fn an_answer_is_given_once(engine: &impl Engine) {
     let id = accept(&*store, message("k", "c")).await;
     let answered = Answered {
         deliveries: vec![delivery("lane", "part 1"), delivery("lane", "part 2")],
-        thread: "t".into(),
-        turns: vec![turn(TurnRole::User, "hello")],
-        ..nothing()
+        continuation: Continuation {
+            thread: "t".into(),
+            turns: vec![turn(TurnRole::User, "hello")],
+            ..Continuation::default()
+        },
     };
     let stand = store.answer(id, answered.clone()).await.unwrap().unwrap();
     let kept = store.lane_head("lane", 10).await.unwrap();
@@ -83,20 +86,22 @@ pub(crate) async fn an_answer_is_given_once(engine: &impl Engine) {
 
 pub(crate) async fn an_answer_changes_everything_or_nothing(engine: &impl Engine) {
     let store = engine.open();
-    let begun = Answered {
+    let begun = Continuation {
         thread: "t".into(),
         turns: vec![turn(TurnRole::User, "before")],
         question: Some(("old".into(), NOW + 10)),
-        ..nothing()
+        forget_before: false,
     };
     store.continue_thread(begun).await.unwrap();
     let id = accept(&*store, message("k", "c")).await;
     let all = Answered {
         deliveries: vec![delivery("lane", "answer")],
-        thread: "t".into(),
-        turns: vec![turn(TurnRole::User, "asked"), turn(TurnRole::Assistant, "answered")],
-        forget_thread: true,
-        question: Some(("new".into(), NOW + 10)),
+        continuation: Continuation {
+            thread: "t".into(),
+            turns: vec![turn(TurnRole::User, "asked"), turn(TurnRole::Assistant, "answered")],
+            forget_before: true,
+            question: Some(("new".into(), NOW + 10)),
+        },
     };
     // What another reader sees is before or after, never between.
     let answering = store.answer(id, all);

@@ -47,6 +47,8 @@ macro_rules! every_case {
                 nothing_merges_into_what_was_tried_or_batched,
                 failures_are_counted_and_holding_is_not,
                 the_dead_are_revived_or_dropped,
+                a_reminder_is_dead_once,
+                old_dead_deliveries_are_pruned,
                 sends_are_limited_in_a_window_across_reopening,
                 a_clock_set_back_does_not_stop_the_sends,
                 depth_counts_waiting_and_dead,
@@ -137,6 +139,6 @@ fn turn(role: TurnRole, text: &str) -> NewTurn {
 async fn put(store: &dyn Store, deliveries: Vec<NewDelivery>) -> Vec<super::OutboxId> {
     let new = NewMessage { key: None, ..message("", "any") };
     let id = accept(store, new).await;
-    let answered = Answered { deliveries, thread: "any".into(), ..Answered::default() };
+    let answered = Answered { deliveries, ..Answered::default() };
     store.answer(id, answered).await.unwrap().expect("not answered before")
 }

@@ -156,6 +156,29 @@ pub(crate) async fn the_dead_are_revived_or_dropped(engine: &impl Engine) {
     assert_eq!(store.deliveries(Some(OutboxState::Waiting), 10).await.unwrap().len(), 3);
 }
 
+pub(crate) async fn a_reminder_is_dead_once(engine: &impl Engine) {
+    let store = engine.open();
+    for _ in 0..3 {
+        let stand = put(&*store, vec![merging("a", "drink", "k")]).await;
+        store.bury(&stand, "no permission").await.unwrap();
+    }
+    let other = put(&*store, vec![merging("b", "drink", "k"), delivery("a", "answer")]).await;
+    store.bury(&other, "no permission").await.unwrap();
+    let dead = store.deliveries(Some(OutboxState::Dead), 10).await.unwrap();
+    assert_eq!(dead.iter().map(|d| d.occurrences).collect::<Vec<_>>(), [3, 1, 1]);
+}
+
+pub(crate) async fn old_dead_deliveries_are_pruned(engine: &impl Engine) {
+    let store = engine.open();
+    let stand =
+        put(&*store, vec![delivery("a", "1"), delivery("a", "2"), delivery("a", "3")]).await;
+    store.bury(&stand[..2], "no").await.unwrap();
+    assert_eq!(store.prune_outbox(NOW, 10).await, Ok(0));
+    assert_eq!(store.prune_outbox(NOW + 1, 1).await, Ok(1));
+    assert_eq!(store.prune_outbox(NOW + 1, 10).await, Ok(1));
+    assert_eq!(store.outbox_depth().await, Ok(OutboxDepth { waiting: 1, dead: 0 }));
+}
+
 pub(crate) async fn sends_are_limited_in_a_window_across_reopening(engine: &impl Engine) {
     let store = engine.open();
     assert_eq!(store.reserve_send("robot", NOW, 1_000, 3).await, Ok(Ok(())));

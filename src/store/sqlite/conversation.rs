@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::SqliteStore;
-use crate::store::{Answered, ConversationStore, Result, Turn, TurnRole};
+use crate::store::{Continuation, ConversationStore, Result, Turn, TurnRole};
 
 /// Turns of a thread that are kept; more than any prompt takes.
 const KEPT_TURNS: i64 = 200;
@@ -45,8 +45,8 @@ impl ConversationStore for SqliteStore {
             .await
     }
 
-    async fn continue_thread(&self, answered: Answered) -> Result<()> {
-        self.writer.write(move |c| continue_thread(c, &answered)).await
+    async fn continue_thread(&self, continuation: Continuation) -> Result<()> {
+        self.writer.write(move |c| continue_thread(c, &continuation)).await
     }
 
     async fn tell_once(&self, user_id: &str, what: &str) -> Result<bool> {
@@ -74,22 +74,22 @@ impl ConversationStore for SqliteStore {
 }
 
 /// Adds what was said to its thread; the oldest turns past [`KEPT_TURNS`] go.
-pub(super) fn continue_thread(c: &Connection, answered: &Answered) -> rusqlite::Result<()> {
-    let thread = answered.thread.as_str();
-    if answered.forget_thread {
+pub(super) fn continue_thread(c: &Connection, next: &Continuation) -> rusqlite::Result<()> {
+    let thread = next.thread.as_str();
+    if next.forget_before {
         c.prepare_cached("DELETE FROM turns WHERE thread = ?1")?.execute([thread])?;
     }
     c.prepare_cached("DELETE FROM questions WHERE thread = ?1")?.execute([thread])?;
-    if let Some((what, until)) = &answered.question {
+    if let Some((what, until)) = &next.question {
         c.prepare_cached("INSERT INTO questions VALUES (?1, ?2, ?3)")?
             .execute(params![thread, what, until])?;
     }
-    if answered.turns.is_empty() {
+    if next.turns.is_empty() {
         return Ok(());
     }
     let mut insert =
         c.prepare_cached("INSERT INTO turns (thread, role, text, at) VALUES (?1, ?2, ?3, ?4)")?;
-    for turn in &answered.turns {
+    for turn in &next.turns {
         let role = match turn.role {
             TurnRole::User => 0,
             TurnRole::Assistant => 1,

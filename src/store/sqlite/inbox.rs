@@ -121,7 +121,7 @@ fn answer(
     if changed == 0 {
         return Ok(None);
     }
-    conversation::continue_thread(c, &answered)?;
+    conversation::continue_thread(c, &answered.continuation)?;
     answered
         .deliveries
         .into_iter()

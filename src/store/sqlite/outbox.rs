@@ -87,13 +87,21 @@ impl OutboxStore for SqliteStore {
     }
 
     async fn bury(&self, ids: &[OutboxId], error: &str) -> Result<()> {
-        let error = error.to_owned();
-        self.each(
-            ids,
-            "UPDATE outbox SET state = 1, attempts = attempts + 1, last_error = ?2 WHERE id = ?1",
-            move |id| (id, error.clone()),
-        )
-        .await
+        let (ids, error) = (ids.to_vec(), error.to_owned());
+        self.writer.write(move |c| ids.iter().try_for_each(|id| bury(c, *id, &error))).await
+    }
+
+    async fn prune_outbox(&self, before: i64, limit: usize) -> Result<usize> {
+        self.writer
+            .write(move |c| {
+                c.prepare_cached(
+                    "DELETE FROM outbox WHERE id IN (
+                       SELECT id FROM outbox WHERE state = 1 AND created_at < ?1
+                       ORDER BY id LIMIT ?2)",
+                )?
+                .execute(params![before, limit as i64])
+            })
+            .await
     }
 
     async fn reserve_send(
@@ -219,6 +227,26 @@ pub(super) fn enqueue(c: &Connection, delivery: NewDelivery) -> rusqlite::Result
         delivery.created_at
     ])?;
     Ok(c.last_insert_rowid())
+}
+
+/// Gives a delivery up: into a dead one of the same lane and merge key, if there is one.
+fn bury(c: &Connection, id: OutboxId, error: &str) -> rusqlite::Result<()> {
+    let merged = c
+        .prepare_cached(
+            "UPDATE outbox SET occurrences = occurrences + new.occurrences, last_error = ?2
+             FROM (SELECT lane, merge_key, occurrences FROM outbox WHERE id = ?1) AS new
+             WHERE state = 1 AND outbox.lane = new.lane AND outbox.merge_key = new.merge_key",
+        )?
+        .execute(params![id, error])?;
+    if merged > 0 {
+        c.prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([id])?;
+        return Ok(());
+    }
+    c.prepare_cached(
+        "UPDATE outbox SET state = 1, attempts = attempts + 1, last_error = ?2 WHERE id = ?1",
+    )?
+    .execute(params![id, error])?;
+    Ok(())
 }
 
 /// Changes the named dead deliveries, or all of them; returns how many changed.
