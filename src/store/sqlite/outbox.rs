@@ -233,7 +233,7 @@ pub(super) fn enqueue(c: &Connection, delivery: NewDelivery) -> rusqlite::Result
 fn bury(c: &Connection, id: OutboxId, error: &str) -> rusqlite::Result<()> {
     let merged = c
         .prepare_cached(
-            "UPDATE outbox SET occurrences = occurrences + new.occurrences, last_error = ?2
+            "UPDATE outbox SET occurrences = outbox.occurrences + new.occurrences, last_error = ?2
              FROM (SELECT lane, merge_key, occurrences FROM outbox WHERE id = ?1) AS new
              WHERE state = 1 AND outbox.lane = new.lane AND outbox.merge_key = new.merge_key",
         )?
