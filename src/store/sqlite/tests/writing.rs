@@ -119,6 +119,30 @@ async fn a_write_that_fails_does_not_disturb_those_it_shares_with() {
 }
 
 #[tokio::test]
+async fn nothing_runs_outside_of_a_transaction() {
+    let place = Place::new();
+    let store = place.store();
+    let other = hold_up(&place);
+    let release = async {
+        tokio::task::yield_now().await;
+        drop(other);
+    };
+    // As SQLite does on its own when the disk fails in the middle.
+    let rollback = store.writer.write(|c| c.execute_batch("ROLLBACK"));
+    let (alone, with, rolled_back, behind, ()) = tokio::join!(
+        store.accept(message(0, "may go alone")),
+        store.accept(message(1, "with it")),
+        rollback,
+        store.accept(message(2, "behind it")),
+        release
+    );
+    assert!(rolled_back.is_err() && with.is_err() && behind.is_err(), "{with:?} {behind:?}");
+    let acknowledged = usize::from(alone.is_ok());
+    assert_eq!(store.inbox_depth().await.unwrap().pending, acknowledged);
+    assert!(matches!(store.accept(message(2, "again")).await, Ok(Accepted::New(_))));
+}
+
+#[tokio::test]
 async fn a_caller_that_goes_away_does_not_stop_its_write() {
     let place = Place::new();
     let store = place.store();
@@ -216,13 +240,13 @@ impl SmallDisk {
     fn mount() -> Option<Self> {
         let place = Place::new();
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=6m", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", "size=40m", "tmpfs"])
             .arg(place.folder.path())
             .output();
         match mounted {
             Ok(output) if output.status.success() => Some(Self { place }),
             other => {
-                eprintln!("skipped: a file system of 6 MiB cannot be mounted here: {other:?}");
+                eprintln!("skipped: a file system of 40 MiB cannot be mounted here: {other:?}");
                 None
             }
         }
@@ -247,14 +271,15 @@ async fn a_full_disk_is_told_and_recovered_from() {
     let metrics = Arc::clone(&options.metrics);
     let store = SqliteStore::open(options).unwrap();
     let ballast = place.folder.path().join("ballast");
-    std::fs::write(&ballast, vec![0; 4 * 1_024 * 1_024]).unwrap();
+    std::fs::write(&ballast, vec![0; 26 * 1_024 * 1_024]).unwrap();
 
-    let payload = "x".repeat(20_000);
+    // Sixteen of these are more than the page cache holds: the disk is met in the middle of a
+    // transaction, which SQLite then rolls back on its own, as well as at its end.
+    let payload = "x".repeat(300_000);
     let mut acknowledged = Vec::new();
     let mut refused = 0;
-    // Several at a time, so that a full disk is met in the middle of a transaction, too.
     for round in 0..100 {
-        let keys = round * 8..(round + 1) * 8;
+        let keys = round * 16..(round + 1) * 16;
         let outcomes = join_all(keys.clone().map(|key| store.accept(message(key, &payload)))).await;
         for (key, outcome) in keys.zip(outcomes) {
             match outcome {
@@ -272,8 +297,8 @@ async fn a_full_disk_is_told_and_recovered_from() {
     assert!(commits(&metrics, "error") > 0);
     // What the refused ones had taken in the log is used up one at a time.
     let rest = place.folder.path().join("rest");
-    assert!(std::fs::write(&rest, vec![0; 6 * 1_024 * 1_024]).is_err());
-    for key in 1_000..2_000 {
+    assert!(std::fs::write(&rest, vec![0; 40 * 1_024 * 1_024]).is_err());
+    for key in 10_000..11_000 {
         match store.accept(message(key, &payload)).await {
             Ok(Accepted::New(_)) => acknowledged.push(key),
             Err(StoreError::Full) => break,
@@ -287,7 +312,7 @@ async fn a_full_disk_is_told_and_recovered_from() {
     std::fs::remove_file(&rest).unwrap();
     assert_eq!(store.probe().await, Ok(()));
     assert_eq!(seen.lock().unwrap().last(), Some(&Ok(())));
-    assert!(matches!(store.accept(message(9_999, "after")).await, Ok(Accepted::New(_))));
+    assert!(matches!(store.accept(message(20_000, "after")).await, Ok(Accepted::New(_))));
     tokio::task::spawn_blocking(|| store.close()).await.unwrap();
 
     let store = place.store();
