@@ -176,12 +176,9 @@ impl Courier {
         };
         let ids: Vec<OutboxId> = head.iter().map(|d| d.id).collect();
         let key = head[0].batch.clone().unwrap_or_else(|| head[0].uuid.clone());
-        if head.len() > 1 && head[0].batch.is_none() {
-            // On disk before it is sent: another attempt is the same message with the same key.
-            self.store.batch(&ids, &key).await?;
-        }
+        let open = (outgoing::is_mergeable(lane) && head[0].batch.is_none()).then_some(&ids[..]);
         let attempts = head[0].attempts;
-        match self.attempt(&message, &key).await? {
+        match self.attempt(&message, &key, open).await? {
             Attempt::Delivered => {
                 self.store.delivered(&ids).await?;
                 if let Some(asked_at) = message.asked_at {
@@ -222,8 +219,14 @@ impl Courier {
         }
     }
 
-    /// Tries the routes in turn, as long as one cannot work at all.
-    async fn attempt(&self, message: &Outgoing, key: &str) -> Result<Attempt> {
+    /// Tries the routes in turn, as long as one cannot work at all. `open` are the deliveries of a
+    /// message that could still grow.
+    async fn attempt(
+        &self,
+        message: &Outgoing,
+        key: &str,
+        mut open: Option<&[OutboxId]>,
+    ) -> Result<Attempt> {
         let mut hopeless = None;
         for route in &message.routes {
             let now = self.clock.now_millis();
@@ -235,6 +238,12 @@ impl Courier {
                     let wait = Duration::from_millis((at - now).max(0).unsigned_abs());
                     return Ok(Attempt::Held(wait, "the group robot's minute is full".into()));
                 }
+            }
+            if let Some(ids) = open.take() {
+                // On disk before it is sent, also when it is a single one: the next attempt must be
+                // the same message. What was added under a key that had arrived would be taken for
+                // a repetition and be lost.
+                self.store.batch(ids, key).await?;
             }
             let Err(error) = self.send(route, message, key, now).await else {
                 return Ok(Attempt::Delivered);

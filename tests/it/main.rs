@@ -11,6 +11,7 @@ mod callbacks;
 mod commands;
 mod delivery;
 mod model_failures;
+mod nothing_lost;
 mod reminders;
 mod simulators;
 mod status;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::support::PATIENCE;
-use crate::support::dingtalk::{GROUP_TOKEN, Message, Via};
+use crate::support::dingtalk::{Api, Fault, GROUP_TOKEN, Message, Via};
 use crate::support::stage::Stage;
 
 /// How often `part` was pushed, however it was merged with others.
@@ -96,4 +96,29 @@ async fn thirty_reminders_at_once_stay_under_the_limit_and_all_arrive() {
         let sent = messages.iter().filter(|other| minute.contains(&other.received)).count();
         assert!(sent <= 20, "{sent} messages in a minute");
     }
+}
+
+#[tokio::test]
+async fn a_push_that_arrived_unnoticed_does_not_swallow_the_next() {
+    let stage = Stage::with_group_robot().await;
+    // It is there, but the daemon does not hear so, and sends it again under the same msgUuid:
+    // nothing else may be in it by then.
+    stage.dingtalk.fail_next(Api::GroupRobot, 2, Fault::CloseAfterRecording);
+    say(&stage, "/remember 2 first one").await;
+    stage.dingtalk.wait_for_text("first one").await;
+    say(&stage, "/remember 1 second one").await;
+    let waiting =
+        async |part: &str| stage.daemon.command(&["outbox", "list", "--all"]).await.contains(part);
+    let waits = async {
+        while !waiting("second one").await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waits).await.expect("it is due in a second");
+    say(&stage, "/forget all").await;
+    say(&stage, "yes").await;
+    stage.dingtalk.wait_for_text("second one").await;
+    let messages = stage.dingtalk.messages();
+    assert_eq!(count(&messages[..1], "first one"), 1);
+    assert!(stage.dingtalk.duplicates() >= 1);
 }

@@ -23,6 +23,10 @@ use super::settings::Settings;
 /// How often a metric is read while a test waits for it; a scrape is the only way to see one.
 const SCRAPE: Duration = Duration::from_millis(20);
 
+/// The configuration file and the state directory within a daemon's directory.
+const CONFIGURATION: &str = "dingbot.toml";
+const STATE: &str = "state";
+
 /// A daemon with a state directory of its own; killed when dropped. Its log is shown when the test
 /// fails.
 #[derive(Debug)]
@@ -78,6 +82,31 @@ impl Daemon {
         self.process.becomes_ready().await;
     }
 
+    /// Starts again and kills it after `life`, ready or not.
+    pub async fn restart_and_kill(&mut self, life: Duration) {
+        self.process = Process::spawn(&self.settings, self.home.path());
+        tokio::time::sleep(life).await;
+        self.kill9().await;
+    }
+
+    /// Runs another command of the program on the same settings and state directory; what it
+    /// printed.
+    ///
+    /// # Panics
+    /// When it fails; the text holds what it wrote.
+    pub async fn command(&self, arguments: &[&str]) -> String {
+        let home = self.home.path();
+        let output = program(&self.settings, home)
+            .args(arguments)
+            .arg("--config")
+            .arg(home.join(CONFIGURATION))
+            .output()
+            .await
+            .expect("the program starts");
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("the program prints UTF-8")
+    }
+
     /// The address of `path`, on the first address it listens on.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address())
@@ -95,7 +124,7 @@ impl Daemon {
 
     /// The directory of its database.
     pub fn state_directory(&self) -> PathBuf {
-        self.home.path().join("state")
+        self.home.path().join(STATE)
     }
 
     /// The client its requests are made with.
@@ -115,11 +144,7 @@ impl Daemon {
 
     /// Posts a callback to a daemon that may not live to answer.
     pub async fn try_post(&self, callback: &SignedCallback) -> reqwest::Result<Answer> {
-        let mut request = self.client.post(self.url("/webhook")).body(callback.body.clone());
-        for (name, value) in &callback.headers {
-            request = request.header(*name, value);
-        }
-        Ok(Answer::of(request.send().await?).await)
+        Answer::read(callback.request(&self.client, self.address()).send().await?).await
     }
 
     /// Posts a callback that must be accepted without an answer of its own.
@@ -198,17 +223,12 @@ impl Daemon {
 
 impl Process {
     fn spawn(settings: &Settings, home: &Path) -> Self {
-        let file = home.join("dingbot.toml");
-        let state = home.join("state");
-        std::fs::create_dir_all(&state).expect("a writable temporary directory");
+        let file = home.join(CONFIGURATION);
+        std::fs::create_dir_all(home.join(STATE)).expect("a writable temporary directory");
         std::fs::write(&file, settings.toml()).expect("a writable temporary directory");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_dingbot"))
+        let mut child = program(settings, home)
             .args(["serve", "--listen", settings.address(), "--config"])
             .arg(&file)
-            .env_clear()
-            .env("STATE_DIRECTORY", &state)
-            .envs(settings.environment().iter().map(|(name, value)| (name, value)))
-            .current_dir(home)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -271,6 +291,17 @@ impl Drop for Process {
             self.log.with(|lines| eprintln!("--- the daemon's log\n{}\n---", lines.join("\n")));
         }
     }
+}
+
+/// The program with the environment of these settings and no other.
+fn program(settings: &Settings, home: &Path) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_dingbot"));
+    program
+        .env_clear()
+        .env("STATE_DIRECTORY", home.join(STATE))
+        .envs(settings.environment().iter().map(|(name, value)| (name, value)))
+        .current_dir(home);
+    program
 }
 
 async fn collect(pipe: impl AsyncRead + Unpin, log: Arc<Record<String>>) {

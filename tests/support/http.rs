@@ -30,10 +30,14 @@ pub struct Answer {
 impl Answer {
     /// Reads `response` to its end.
     pub async fn of(response: reqwest::Response) -> Self {
+        Self::read(response).await.expect("the whole body arrives")
+    }
+
+    /// As [`Answer::of`], from a daemon that may die before the end.
+    pub async fn read(response: reqwest::Response) -> reqwest::Result<Self> {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
-        let body = response.text().await.expect("the whole body arrives");
-        Self { status, headers, body }
+        Ok(Self { status, headers, body: response.text().await? })
     }
 
     /// The header `name`; empty when it is missing.

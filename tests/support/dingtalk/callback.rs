@@ -4,6 +4,7 @@
 //! fields, one `content` for each type. `pictureDownloadCode`, `fileId`, `spaceId` and
 //! `openThreadId` are in real captures and not in these pages.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use base64::Engine;
@@ -44,6 +45,18 @@ pub struct SignedCallback {
     pub msg_id: String,
     /// The conversation's id.
     pub conversation: String,
+}
+
+impl SignedCallback {
+    /// The request that posts it to the daemon at `address`.
+    pub fn request(
+        &self,
+        client: &reqwest::Client,
+        address: SocketAddr,
+    ) -> reqwest::RequestBuilder {
+        let request = client.post(format!("http://{address}/webhook")).body(self.body.clone());
+        self.headers.iter().fold(request, |request, (name, value)| request.header(*name, value))
+    }
 }
 
 #[derive(Debug)]
