@@ -102,6 +102,7 @@ pub async fn run(
     // way behind them. What is not finished stays on disk for the next start.
     stop_http.cancel();
     tasks.drain("http", deadline + LEAST_DRAIN).await;
+    house.inbox.settled().await;
     stop_bot.cancel();
     let unfinished = tasks.drain_all(deadline.max(Instant::now() + LEAST_DRAIN)).await;
     if !unfinished.is_empty() {

@@ -4,15 +4,16 @@
 //! DingTalk and was not yet marked delivered when the process is killed is sent again: at least
 //! once, and exactly once where the destination knows the idempotency key.
 
-use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::lanes::Lanes;
 use super::outgoing::{self, Outgoing, Route};
 use crate::dingtalk::{DingTalk, Message, SendError, SendErrorKind, markdown};
 use crate::store::{Delivery, OutboxId, Result, Store};
@@ -29,6 +30,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 const MAX_ATTEMPTS: u32 = 12;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
+/// How long to rest when the store failed.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a delivery may be held back by a limit before it is given up.
 const MAX_AGE_MILLIS: i64 = 3 * 24 * 60 * 60 * 1_000;
 /// How long a lane rests when DingTalk says "too fast" and not how long.
@@ -89,53 +92,46 @@ enum Attempt {
     Held(Duration, String),
 }
 
+/// What becomes of deliveries after it.
+enum Verdict {
+    Delivered,
+    Bury(String),
+    /// Until when, and why.
+    Postpone(i64, String),
+    /// Until when.
+    Hold(i64),
+}
+
 impl Courier {
     /// Delivers until `stop`; then what is under way is finished and nothing else is begun.
     pub async fn run(self, mut arrivals: mpsc::UnboundedReceiver<String>, stop: CancellationToken) {
-        let mut tasks = JoinSet::new();
-        // Lanes with a task, and whether something arrived since it last looked.
-        let mut active: HashMap<String, bool> = HashMap::new();
+        let mut active = Lanes::default();
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let lanes = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(ended) = tasks.join_next() => match ended {
-                    Ok(lane) => match active.remove(&lane) {
-                        Some(true) => vec![lane],
-                        _ => continue,
-                    },
-                    Err(error) => {
-                        tracing::error!(%error, "a lane of the outbox was lost");
-                        active.clear();
-                        continue;
-                    }
-                },
-                Some(lane) = arrivals.recv(), if active.len() < MAX_LANES => vec![lane],
+                Some(again) = active.next_ended() => again.into_iter().collect(),
                 _ = sweep.tick() => self.due_lanes().await,
+                Some(lane) = arrivals.recv() => vec![lane],
             };
             for lane in lanes {
-                if let Some(arrived) = active.get_mut(&lane) {
-                    *arrived = true;
-                } else if active.len() < MAX_LANES {
-                    active.insert(lane.clone(), false);
+                // One too many waits on disk for the next sweep.
+                if active.len() < MAX_LANES {
                     let (courier, stop) = (self.clone(), stop.clone());
-                    tasks.spawn(async move {
-                        courier.serve(&lane, &stop).await;
-                        lane
-                    });
+                    active.begin(lane, |lane| async move { courier.serve(&lane, &stop).await });
                 }
             }
         }
-        while tasks.join_next().await.is_some() {}
+        active.finish().await;
     }
 
     async fn due_lanes(&self) -> Vec<String> {
         let now = self.clock.now_millis();
         match self.store.waiting_lanes(MAX_LANES).await {
             Ok(lanes) => {
-                lanes.into_iter().filter(|(_, at)| *at <= now).map(|(lane, _)| lane).collect()
+                lanes.into_iter().filter(|(_, at)| is_due(*at, now)).map(|(lane, _)| lane).collect()
             }
             Err(error) => {
                 tracing::error!(%error, "the outbox cannot be read");
@@ -147,7 +143,13 @@ impl Courier {
     /// Delivers what waits in a lane, until nothing is left or its first has to wait.
     async fn serve(&self, lane: &str, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            match self.deliver_head(lane).await {
+            // A panic over one delivery must not stop its lane, nor come back for ever.
+            let delivered = AssertUnwindSafe(self.deliver_head(lane, stop)).catch_unwind().await;
+            let delivered = match delivered {
+                Ok(delivered) => delivered,
+                Err(_) => self.bury_head(lane).await,
+            };
+            match delivered {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
@@ -159,14 +161,14 @@ impl Courier {
     }
 
     /// Delivers the first of a lane; `false`: there is none, or it has to wait.
-    async fn deliver_head(&self, lane: &str) -> Result<bool> {
+    async fn deliver_head(&self, lane: &str, stop: &CancellationToken) -> Result<bool> {
         let limit = if outgoing::is_mergeable(lane) { MAX_MERGED } else { 1 };
         let head = self.store.lane_head(lane, limit).await?;
         let now = self.clock.now_millis();
-        let Some(first) = head.first().filter(|d| d.next_attempt_at <= now) else {
+        let Some(first) = head.first().filter(|d| is_due(d.next_attempt_at, now)) else {
             return Ok(false);
         };
-        let age = now - first.created_at;
+        let (age, attempts) = (now - first.created_at, first.attempts);
         let (head, message) = match compose(head) {
             Ok(composed) => composed,
             Err(unreadable) => {
@@ -177,45 +179,74 @@ impl Courier {
         let ids: Vec<OutboxId> = head.iter().map(|d| d.id).collect();
         let key = head[0].batch.clone().unwrap_or_else(|| head[0].uuid.clone());
         let open = (outgoing::is_mergeable(lane) && head[0].batch.is_none()).then_some(&ids[..]);
-        let attempts = head[0].attempts;
-        match self.attempt(&message, &key, open).await? {
+        let attempt = self.attempt(&message, &key, open).await?;
+        self.report(lane, &ids, &attempt, &message);
+        let verdict = self.judge(attempt, attempts, age);
+        // What was sent must not be sent again because the store cannot take that down for now.
+        while let Err(error) = self.carry_out(&verdict, &ids).await {
+            tracing::error!(%error, "what became of a delivery cannot be kept; trying again");
+            tokio::select! {
+                () = stop.cancelled() => return Err(error),
+                () = tokio::time::sleep(STORE_PAUSE) => {}
+            }
+        }
+        Ok(matches!(verdict, Verdict::Delivered | Verdict::Bury(_)))
+    }
+
+    async fn bury_head(&self, lane: &str) -> Result<bool> {
+        tracing::error!(lane, "a delivery made the courier panic; it is given up");
+        let head = self.store.lane_head(lane, 1).await?;
+        let ids: Vec<OutboxId> = head.iter().map(|d| d.id).collect();
+        self.store.bury(&ids, "made the courier panic: please report this").await?;
+        Ok(!ids.is_empty())
+    }
+
+    /// Tells the log, health and metrics of an attempt.
+    fn report(&self, lane: &str, ids: &[OutboxId], attempt: &Attempt, message: &Outgoing) {
+        match attempt {
             Attempt::Delivered => {
-                self.store.delivered(&ids).await?;
                 if let Some(asked_at) = message.asked_at {
                     let waited = (self.clock.now_millis() - asked_at).max(0);
                     self.metrics.reply_duration.observe(waited as f64 / 1_000.0);
                 }
                 self.health.set("dingtalk", Status::Ok, "answers arrive");
                 tracing::debug!(lane, outbox_ids = ?ids, "delivered");
-                Ok(true)
             }
             Attempt::Hopeless(error) => {
                 tracing::warn!(lane, outbox_ids = ?ids, %error, "delivery given up");
-                self.store.bury(&ids, &error.detail).await?;
-                Ok(true)
-            }
-            Attempt::Failed(error) if attempts + 1 >= MAX_ATTEMPTS => {
-                tracing::warn!(lane, outbox_ids = ?ids, %error, "delivery failed too often");
-                self.store.bury(&ids, &error.detail).await?;
-                Ok(true)
-            }
-            Attempt::Held(_, why) if age > MAX_AGE_MILLIS => {
-                tracing::warn!(lane, outbox_ids = ?ids, why, "delivery waited too long");
-                self.store.bury(&ids, &why).await?;
-                Ok(true)
             }
             Attempt::Failed(error) => {
-                let wait = wait_after(attempts);
                 self.health.set("dingtalk", Status::Degraded, error.detail.clone());
-                tracing::info!(lane, outbox_ids = ?ids, %error, ?wait, "delivery failed; will retry");
-                self.store.postpone(&ids, now + millis(wait), &error.detail).await?;
-                Ok(false)
+                tracing::warn!(lane, outbox_ids = ?ids, %error, "delivery failed");
             }
             Attempt::Held(wait, why) => {
                 tracing::info!(lane, outbox_ids = ?ids, why, ?wait, "delivery held back");
-                self.store.hold(&ids, now + millis(wait)).await?;
-                Ok(false)
             }
+        }
+    }
+
+    /// What becomes of deliveries after an attempt, their `attempts` before it and their `age`.
+    fn judge(&self, attempt: Attempt, attempts: u32, age: i64) -> Verdict {
+        // The attempt itself took time.
+        let now = self.clock.now_millis();
+        match attempt {
+            Attempt::Delivered => Verdict::Delivered,
+            Attempt::Hopeless(error) => Verdict::Bury(error.detail),
+            Attempt::Failed(error) if attempts + 1 >= MAX_ATTEMPTS => Verdict::Bury(error.detail),
+            Attempt::Held(_, why) if age > MAX_AGE_MILLIS => Verdict::Bury(why),
+            Attempt::Failed(error) => {
+                Verdict::Postpone(now + millis(wait_after(attempts)), error.detail)
+            }
+            Attempt::Held(wait, _) => Verdict::Hold(now + millis(wait)),
+        }
+    }
+
+    async fn carry_out(&self, verdict: &Verdict, ids: &[OutboxId]) -> Result<()> {
+        match verdict {
+            Verdict::Delivered => self.store.delivered(ids).await,
+            Verdict::Bury(why) => self.store.bury(ids, why).await,
+            Verdict::Postpone(at, why) => self.store.postpone(ids, *at, why).await,
+            Verdict::Hold(at) => self.store.hold(ids, *at).await,
         }
     }
 
@@ -328,6 +359,12 @@ fn compose(head: Vec<Delivery>) -> std::result::Result<(Vec<Delivery>, Outgoing)
     outgoing::merged(parts).map(|message| (taken, message)).ok_or(first)
 }
 
+/// Whether something may be tried at `now`. A time further off than any wait was set by a clock
+/// that has been put back since.
+fn is_due(at: i64, now: i64) -> bool {
+    at <= now || at - now > 2 * millis(QUOTA_WAIT)
+}
+
 /// The wait after a number of failed attempts.
 fn wait_after(attempts: u32) -> Duration {
     ExponentialBuilder::default()
@@ -347,6 +384,13 @@ fn millis(wait: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_set_by_a_wrong_clock_does_not_stop_a_lane() {
+        assert!(is_due(5, 5) && !is_due(6, 5));
+        assert!(!is_due(millis(QUOTA_WAIT), 0));
+        assert!(is_due(365 * 24 * millis(QUOTA_WAIT), 0));
+    }
 
     #[test]
     fn waits_grow_to_a_bound() {

@@ -24,6 +24,8 @@ const TURNS_KEPT_MILLIS: i64 = 30 * 24 * 60 * 60 * 1_000;
 const DEAD_KEPT_MILLIS: i64 = 30 * 24 * 60 * 60 * 1_000;
 /// Rows forgotten at a time, so that a message never waits long for the writer.
 const PRUNE_ROWS: usize = 1_000;
+/// How long the writer is left to others between two rounds of pruning.
+const PRUNE_PAUSE: Duration = Duration::from_millis(50);
 /// Age of the oldest unanswered message at which the bot calls itself degraded.
 const SLOW_INBOX_MILLIS: i64 = 5 * 60 * 1_000;
 
@@ -68,7 +70,7 @@ impl Housekeeping {
                 let _ = self.store.probe().await;
             }
             if round % PRUNE_EVERY == 0
-                && let Err(error) = self.prune().await
+                && let Err(error) = self.prune(stop).await
             {
                 tracing::error!(%error, "the store cannot be pruned");
             }
@@ -129,11 +131,19 @@ impl Housekeeping {
         Ok(())
     }
 
-    async fn prune(&self) -> Result<()> {
+    async fn prune(&self, stop: &CancellationToken) -> Result<()> {
         let now = self.clock.now_millis();
-        while self.store.prune_inbox(now - KEYS_KEPT_MILLIS, PRUNE_ROWS).await? == PRUNE_ROWS {}
-        while self.store.prune_turns(now - TURNS_KEPT_MILLIS, PRUNE_ROWS).await? == PRUNE_ROWS {}
-        while self.store.prune_outbox(now - DEAD_KEPT_MILLIS, PRUNE_ROWS).await? == PRUNE_ROWS {}
-        Ok(())
+        loop {
+            let pruned = [
+                self.store.prune_inbox(now - KEYS_KEPT_MILLIS, PRUNE_ROWS).await?,
+                self.store.prune_turns(now - TURNS_KEPT_MILLIS, PRUNE_ROWS).await?,
+                self.store.prune_outbox(now - DEAD_KEPT_MILLIS, PRUNE_ROWS).await?,
+            ];
+            if stop.is_cancelled() || pruned.iter().all(|rows| *rows < PRUNE_ROWS) {
+                return Ok(());
+            }
+            // The writer is everybody's.
+            tokio::time::sleep(PRUNE_PAUSE).await;
+        }
     }
 }

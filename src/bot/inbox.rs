@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::message::Message;
@@ -59,6 +60,8 @@ struct Inner {
     /// await.
     waiters: Mutex<HashMap<String, oneshot::Sender<String>>>,
     arrivals: mpsc::UnboundedSender<String>,
+    /// Messages being kept; theirs is not the life of the connection they came on.
+    under_way: TaskTracker,
 }
 
 impl Clone for Inbox {
@@ -83,58 +86,36 @@ impl Inbox {
         }
         let depth = AtomicUsize::new(store.inbox_depth().await?.pending);
         let waiters = Mutex::default();
-        let inner = Inner { store, clock, metrics, limit, depth, waiters, arrivals };
+        let under_way = TaskTracker::new();
+        let inner = Inner { store, clock, metrics, limit, depth, waiters, arrivals, under_way };
         Ok((Self { inner: Arc::new(inner) }, conversations))
     }
 
     /// Keeps a message. With `wait` the receipt holds the answer to come.
-    pub async fn accept(&self, mut message: Message, wait: bool) -> Result<Receipt, Rejection> {
-        let inner = &self.inner;
-        let place = Place::take(inner)?;
-        let answer = wait.then(|| {
-            let token = Uuid::new_v4().to_string();
-            let (caller, answer) = oneshot::channel();
-            inner.waiters().insert(token.clone(), caller);
-            message.waiter = Some(token);
-            answer
-        });
-        let accepted = self.keep(&message).await;
-        if !matches!(accepted, Ok(Accepted::New(_)))
-            && let Some(token) = &message.waiter
-        {
-            inner.waiters().remove(token);
-        }
-        match accepted? {
-            Accepted::Duplicate => Ok(Receipt::Duplicate),
-            Accepted::New(_) => {
-                place.keep();
-                inner.metrics.inbox_messages.with_label_values(&["pending"]).inc();
-                // A worker that has ended is a fault of its own, seen where it is supervised.
-                let _ = inner.arrivals.send(message.conversation());
-                Ok(Receipt::Accepted(answer))
-            }
-        }
+    ///
+    /// A caller that goes away meanwhile changes nothing: what was begun is kept and answered.
+    pub async fn accept(&self, message: Message, wait: bool) -> Result<Receipt, Rejection> {
+        let place = Place::take(&self.inner)?;
+        let inner = Arc::clone(&self.inner);
+        let kept = self.inner.under_way.spawn(inner.keep(place, message, wait));
+        kept.await.unwrap_or(Err(Rejection::Store(StoreError::Closed)))
     }
 
-    async fn keep(&self, message: &Message) -> Result<Accepted, StoreError> {
-        let payload =
-            serde_json::to_string(message).map_err(|e| StoreError::Failed(e.to_string()))?;
-        let new = NewMessage {
-            key: message.key(),
-            conversation: message.conversation(),
-            payload,
-            received_at: self.inner.clock.now_millis(),
-        };
-        self.inner.store.accept(new).await
+    /// Waits until every message that was begun to be accepted is kept or refused.
+    pub async fn settled(&self) {
+        self.inner.under_way.close();
+        self.inner.under_way.wait().await;
     }
 
-    /// Notes that a message was answered, and hands the answer to a caller that waits for it.
-    pub(super) fn answered(&self, message: &Message, answer: &str) {
+    /// Notes that a message has come to its end, and hands the answer, if there is one, to a
+    /// caller that waits for it.
+    pub(super) fn ended(&self, message: Option<&Message>, answer: Option<&str>) {
         let inner = &self.inner;
         inner.leave();
         inner.metrics.inbox_messages.with_label_values(&["pending"]).dec();
-        let waiting = message.waiter.as_ref().and_then(|token| inner.waiters().remove(token));
-        if let Some(caller) = waiting {
+        let token = message.and_then(|message| message.waiter.as_ref());
+        let waiting = token.and_then(|token| inner.waiters().remove(token));
+        if let (Some(caller), Some(answer)) = (waiting, answer) {
             // The caller may have hung up.
             let _ = caller.send(answer.to_owned());
         }
@@ -152,8 +133,47 @@ impl Inbox {
 }
 
 impl Inner {
-    /// Gives a place back. A caller that was cut off while its message was being kept has given
-    /// its place back before the message is answered: never below none.
+    async fn keep(
+        self: Arc<Self>,
+        place: Place,
+        mut message: Message,
+        wait: bool,
+    ) -> Result<Receipt, Rejection> {
+        let answer = wait.then(|| {
+            let token = Uuid::new_v4().to_string();
+            let (caller, answer) = oneshot::channel();
+            self.waiters().insert(token.clone(), caller);
+            message.waiter = Some(token);
+            answer
+        });
+        let accepted = self.write(&message).await;
+        if matches!(accepted, Ok(Accepted::New(_))) {
+            place.keep();
+            self.metrics.inbox_messages.with_label_values(&["pending"]).inc();
+            // A worker that has ended is a fault of its own, seen where it is supervised.
+            let _ = self.arrivals.send(message.conversation());
+        } else if let Some(token) = &message.waiter {
+            self.waiters().remove(token);
+        }
+        Ok(match accepted? {
+            Accepted::New(_) => Receipt::Accepted(answer),
+            Accepted::Duplicate => Receipt::Duplicate,
+        })
+    }
+
+    async fn write(&self, message: &Message) -> Result<Accepted, StoreError> {
+        let payload =
+            serde_json::to_string(message).map_err(|e| StoreError::Failed(e.to_string()))?;
+        let new = NewMessage {
+            key: message.key(),
+            conversation: message.conversation(),
+            payload,
+            received_at: self.clock.now_millis(),
+        };
+        self.store.accept(new).await
+    }
+
+    /// Gives a place back. Never below none: an operator may have changed the store meanwhile.
     fn leave(&self) {
         let less = |depth: usize| Some(depth.saturating_sub(1));
         // The closure always has a value.
@@ -165,30 +185,33 @@ impl Inner {
     }
 }
 
-/// A place in the inbox, given back unless it was kept: also when the caller goes away halfway.
-struct Place<'a> {
-    inner: &'a Inner,
+/// A place in the inbox, given back unless the message is kept.
+struct Place {
+    inner: Arc<Inner>,
+    kept: bool,
 }
 
-impl<'a> Place<'a> {
-    fn take(inner: &'a Inner) -> Result<Self, Rejection> {
+impl Place {
+    fn take(inner: &Arc<Inner>) -> Result<Self, Rejection> {
         let limit = inner.limit;
         let taken = inner.depth.fetch_update(Ordering::AcqRel, Ordering::Acquire, |depth| {
             (depth < limit).then_some(depth + 1)
         });
         match taken {
-            Ok(_) => Ok(Self { inner }),
+            Ok(_) => Ok(Self { inner: Arc::clone(inner), kept: false }),
             Err(_) => Err(Rejection::Full { limit, retry_after: RETRY_AFTER }),
         }
     }
 
-    fn keep(self) {
-        std::mem::forget(self);
+    fn keep(mut self) {
+        self.kept = true;
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
-        self.inner.leave();
+        if !self.kept {
+            self.inner.leave();
+        }
     }
 }

@@ -16,6 +16,7 @@ pub mod commands;
 mod courier;
 mod housekeeping;
 pub mod inbox;
+mod lanes;
 pub mod message;
 pub mod outgoing;
 mod phrases;

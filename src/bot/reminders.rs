@@ -42,7 +42,7 @@ impl Reminders {
     /// Works until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         loop {
-            let pause = match self.fire_due().await {
+            let pause = match self.fire_due(&stop).await {
                 Ok(pause) => pause,
                 Err(error) => {
                     tracing::error!(%error, "reminders cannot be worked on; trying again");
@@ -58,15 +58,18 @@ impl Reminders {
     }
 
     /// Fires what is due; returns how long nothing more will be.
-    async fn fire_due(&self) -> Result<Duration> {
-        loop {
+    async fn fire_due(&self, stop: &CancellationToken) -> Result<Duration> {
+        self.store.realign_reminders(self.clock.now_millis()).await?;
+        while !stop.is_cancelled() {
             let now = self.clock.now_millis();
             let due = self.store.due_reminders(now, AT_A_TIME).await?;
             if due.is_empty() {
                 break;
             }
-            for reminder in due {
-                self.fire(&reminder, now).await?;
+            // Side by side: the store writes them in one transaction.
+            let fired = due.iter().map(|reminder| self.fire(reminder, now));
+            for outcome in futures_util::future::join_all(fired).await {
+                outcome?;
             }
         }
         let next = self.store.next_reminder_at().await?;

@@ -162,8 +162,8 @@ impl Responder {
             return Ok(None);
         }
         let thread = incoming.message.thread();
-        let now = self.clock.now_millis();
-        match self.store.open_question(&thread, now).await?.as_deref() {
+        // When it was said counts, not when its turn came.
+        match self.store.open_question(&thread, incoming.said_at).await?.as_deref() {
             Some(FORGET_ALL) => self.forget_all(incoming, scope, language).await.map(Some),
             _ => Ok(None),
         }

@@ -1,8 +1,10 @@
 //! The settler: once a message is answered, memory gets to see it.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -64,6 +66,15 @@ impl Settler {
     }
 
     async fn settle(&self, kept: &InboxMessage) -> Result<()> {
+        // A panic over one message must not keep all others out of memory, nor come back for ever.
+        match AssertUnwindSafe(self.observe(kept)).catch_unwind().await {
+            Ok(observed) => observed?,
+            Err(_) => tracing::error!(inbox_id = kept.id, "a message could not be remembered"),
+        }
+        self.store.settle(kept.id).await
+    }
+
+    async fn observe(&self, kept: &InboxMessage) -> Result<()> {
         // What cannot be read was reported when it was to be answered.
         if let Ok(message) = serde_json::from_str::<Message>(&kept.payload)
             && let (Some(scope), Some(text)) = (message.scope(), message.text())
@@ -73,6 +84,6 @@ impl Settler {
             let said = Utterance { text, source: &source, said_at: kept.received_at };
             self.memory.observe(&scope, said).await?;
         }
-        self.store.settle(kept.id).await
+        Ok(())
     }
 }

@@ -1,33 +1,31 @@
 //! The worker: one conversation in order, many at once.
 
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::{Notify, Semaphore, mpsc};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::courier::Mailbox;
 use super::inbox::Inbox;
+use super::lanes::Lanes;
 use super::message::Message;
 use super::outgoing;
 use super::responder::{Answer, Incoming, Responder};
-use crate::store::{Answered, Continuation, InboxMessage, Store, StoreError};
+use crate::store::{Answered, Continuation, InboxMessage, NewDelivery, Store, StoreError};
 use crate::telemetry::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 
 /// Conversations worked on at a time. More than may ask the model, so that a command does not
 /// wait behind somebody else's answer.
 const MAX_CONVERSATIONS: usize = 256;
-/// How often the inbox is looked through for a message nobody told of: its caller was cut off
-/// while it was being kept.
+/// How often the inbox is looked through for a message nobody told of.
 const SWEEP: Duration = Duration::from_secs(30);
-/// How long a conversation rests when the store failed.
-const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// How long a conversation rests when the store failed: at first, and at most.
+const STORE_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// Takes messages out of the inbox and puts their answers into the outbox.
 #[derive(Debug, Clone)]
@@ -52,105 +50,117 @@ impl Worker {
     /// Works until `stop`; then the messages under way are finished and no other is begun.
     pub async fn run(self, mut arrivals: mpsc::UnboundedReceiver<String>, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(MAX_CONVERSATIONS));
-        let mut tasks = JoinSet::new();
-        // Conversations with a task, and whether something arrived since it last looked.
-        let mut active: HashMap<String, bool> = HashMap::new();
+        let mut active = Lanes::default();
         let mut sweep = tokio::time::interval_at(Instant::now() + SWEEP, SWEEP);
         loop {
             let conversations = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(ended) = tasks.join_next() => match ended {
-                    Ok(conversation) => match active.remove(&conversation) {
-                        Some(true) => vec![conversation],
-                        _ => continue,
-                    },
-                    Err(error) => {
-                        // Panics are caught inside the task: this one was aborted.
-                        tracing::error!(%error, "a conversation's task was lost");
-                        continue;
-                    }
-                },
-                Some(conversation) = arrivals.recv() => vec![conversation],
+                Some(again) = active.next_ended() => again.into_iter().collect(),
                 _ = sweep.tick() => self.store.pending_conversations().await.unwrap_or_default(),
+                Some(conversation) = arrivals.recv() => vec![conversation],
             };
             for conversation in conversations {
-                if let Some(arrived) = active.get_mut(&conversation) {
-                    *arrived = true;
-                    continue;
-                }
-                active.insert(conversation.clone(), false);
                 let (worker, stop, places) = (self.clone(), stop.clone(), Arc::clone(&places));
-                tasks.spawn(async move {
+                active.begin(conversation, |conversation| async move {
                     // Held to the end of the task.
                     let _place = tokio::select! {
                         biased;
-                        () = stop.cancelled() => return conversation,
+                        () = stop.cancelled() => return,
                         place = places.acquire() => place,
                     };
                     worker.work_through(&conversation, &stop).await;
-                    conversation
                 });
             }
         }
-        while tasks.join_next().await.is_some() {}
+        active.finish().await;
     }
 
     /// Answers the messages of a conversation, oldest first, until none is left.
     async fn work_through(&self, conversation: &str, stop: &CancellationToken) {
+        let mut pause = STORE_PAUSE.0;
         while !stop.is_cancelled() {
             let worked = match self.store.oldest_pending(conversation).await {
                 Ok(None) => return,
-                Ok(Some(kept)) => self.work_on(&kept).await,
+                Ok(Some(kept)) => self.work_on(&kept, stop).await,
                 Err(error) => Err(error),
             };
-            if let Err(error) = worked {
-                tracing::error!(%error, "a message could not be worked on; trying again");
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = tokio::time::sleep(STORE_PAUSE) => {}
+            match worked {
+                Ok(()) => pause = STORE_PAUSE.0,
+                Err(error) => {
+                    tracing::error!(%error, "a message could not be worked on; trying again");
+                    rest(&mut pause, stop).await;
                 }
             }
         }
     }
 
-    async fn work_on(&self, kept: &InboxMessage) -> Result<(), StoreError> {
+    async fn work_on(
+        &self,
+        kept: &InboxMessage,
+        stop: &CancellationToken,
+    ) -> Result<(), StoreError> {
         let Ok(message) = serde_json::from_str::<Message>(&kept.payload) else {
             // Written by this program or an older one: cannot be, unless the file was changed.
             tracing::error!(inbox_id = kept.id, "a kept message cannot be read; it is left out");
             self.store.answer(kept.id, Answered::default()).await?;
+            self.inbox.ended(None, None);
             self.metrics.messages_handled.with_label_values(&["unreadable"]).inc();
             return Ok(());
         };
+        // A panic over one message must not end the work on all others, nor come back for ever.
+        let composed = AssertUnwindSafe(self.compose(kept, &message)).catch_unwind().await;
+        let (answer, deliveries) = match composed {
+            Ok(composed) => composed?,
+            Err(_) => {
+                tracing::error!(inbox_id = kept.id, "a message made the responder panic");
+                let answer = Answer::failed(&message);
+                let deliveries = outgoing::answer(&message, &answer, kept.received_at);
+                (answer, deliveries)
+            }
+        };
+        // The answer may have cost a request to the model: while the store cannot take it, it is
+        // held rather than made again.
+        let mut pause = STORE_PAUSE.0;
+        while let Err(error) = self.conclude(kept, &message, &answer, &deliveries).await {
+            tracing::error!(%error, "an answer could not be kept; trying again");
+            rest(&mut pause, stop).await;
+            if stop.is_cancelled() {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    async fn compose(
+        &self,
+        kept: &InboxMessage,
+        message: &Message,
+    ) -> Result<(Answer, Vec<NewDelivery>), StoreError> {
         let source = format!("message:{}", kept.id);
-        let incoming = Incoming { message: &message, source: &source, said_at: kept.received_at };
-        // A panic on one message must not end the work on all others, nor come back for ever.
-        let answer = AssertUnwindSafe(self.responder.respond(&incoming))
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_| Ok(Answer::failed(&message)))?;
-        self.conclude(kept, &message, answer).await
+        let incoming = Incoming { message, source: &source, said_at: kept.received_at };
+        let answer = self.responder.respond(&incoming).await?;
+        let deliveries = outgoing::answer(message, &answer, kept.received_at);
+        Ok((answer, deliveries))
     }
 
     async fn conclude(
         &self,
         kept: &InboxMessage,
         message: &Message,
-        answer: Answer,
+        answer: &Answer,
+        deliveries: &[NewDelivery],
     ) -> Result<(), StoreError> {
-        let deliveries = outgoing::answer(message, &answer, kept.received_at);
-        let lane = deliveries.first().map(|d| d.lane.clone());
-        let answered = Answered {
-            deliveries,
-            continuation: Continuation { thread: message.thread(), ..answer.continuation },
-        };
+        let continuation = Continuation { thread: message.thread(), ..answer.continuation.clone() };
+        let answered = Answered { deliveries: deliveries.to_vec(), continuation };
         if self.store.answer(kept.id, answered).await?.is_none() {
+            self.inbox.ended(Some(message), None);
             return Ok(());
         }
         self.metrics.messages_handled.with_label_values(&[answer.outcome]).inc();
-        self.inbox.answered(message, &answer.text);
-        match lane {
-            Some(lane) => self.mailbox.notify(lane),
+        self.inbox.ended(Some(message), Some(&answer.text));
+        match deliveries.first() {
+            Some(first) => self.mailbox.notify(first.lane.clone()),
             // Whoever waits on the line has it now; the others' answers are delivered later.
             None => {
                 let waited = (self.clock.now_millis() - kept.received_at).max(0);
@@ -167,4 +177,13 @@ impl Worker {
         );
         Ok(())
     }
+}
+
+/// Rests, longer each time.
+async fn rest(pause: &mut Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(*pause) => {}
+    }
+    *pause = (*pause * 2).min(STORE_PAUSE.1);
 }

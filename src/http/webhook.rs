@@ -32,6 +32,8 @@ const POST: &[Method] = &[Method::POST];
 const EMPTY: &[u8] = br#"{"msgtype":"empty"}"#;
 /// What a caller is told to wait when a message could not be kept.
 const STORE_RETRY_AFTER: Duration = Duration::from_secs(10);
+/// Longest time a caller is kept on the line; a model that is asked again and again takes less.
+const LONGEST_ANSWER: Duration = Duration::from_secs(10 * 60);
 /// How often a refusal is written to the log, so that an attacker cannot fill it.
 const LOG_EVERY_MILLIS: i64 = 1_000;
 
@@ -222,11 +224,12 @@ impl Webhook {
 
 /// The answer to a caller that waits for it on the line.
 async fn spoken(answer: oneshot::Receiver<String>) -> Result<Response, Refusal> {
-    let text = answer.await.map_err(|_| Refusal {
-        reason: "stopped",
+    let answered = tokio::time::timeout(LONGEST_ANSWER, answer).await;
+    let text = answered.ok().and_then(Result::ok).ok_or_else(|| Refusal {
+        reason: "unanswered",
         error: ApiError::unavailable(
             STORE_RETRY_AFTER,
-            "The message is kept, but the bot stopped before it was answered.",
+            "The message is kept, but there is no answer yet; it will not be sent again here.",
         ),
     })?;
     Ok(respond("text/plain; charset=utf-8", text.into()))

@@ -119,7 +119,9 @@ impl Memory {
     }
 
     async fn ranked(&self, scope: &Scope, question: &str, limit: usize) -> Result<Vec<Recalled>> {
-        let asked: Vec<String> = terms::counted(question).into_iter().map(|(t, _)| t).collect();
+        // A document pasted as a question must not keep others waiting for theirs.
+        let question: String = question.chars().take(MAX_STATEMENT_CHARS).collect();
+        let asked: Vec<String> = terms::counted(&question).into_iter().map(|(t, _)| t).collect();
         if asked.is_empty() || limit == 0 {
             return Ok(Vec::new());
         }
@@ -127,12 +129,10 @@ impl Memory {
         let best = ranking::bm25(&statistics, limit);
         let keys = best.iter().map(|(key, _)| *key).collect();
         let records = self.store.memories_by_key(scope, keys).await?;
-        // A memory forgotten since the statistics were read is missing from the records.
-        let scores = best.into_iter().map(|(_, score)| score);
-        Ok(records
-            .into_iter()
-            .zip(scores)
-            .map(|(record, score)| Recalled { record, score })
+        let found = best.into_iter().zip(records);
+        // One that was forgotten since the statistics were read has no record.
+        Ok(found
+            .filter_map(|((_, score), record)| Some(Recalled { record: record?, score }))
             .collect())
     }
 
@@ -163,7 +163,8 @@ impl Memory {
         forgotten
     }
 
-    /// Forgets everything of a scope, reminders too; returns how many there were.
+    /// Forgets everything of a scope that was said before `now`, reminders too; returns how many
+    /// there were.
     pub async fn forget_all(&self, scope: &Scope, source: &str, now: i64) -> Result<usize> {
         let started = Instant::now();
         let count = self.store.forget_all(scope, source, now).await;

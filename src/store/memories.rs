@@ -60,7 +60,8 @@ pub struct Stored {
     pub id: String,
     /// The small number its owner knows it by.
     pub number: i64,
-    /// Whether this call made it; `false`: its source had made it before.
+    /// Whether this call made it; `false`: its source had made it before, or it was said before
+    /// its owner had everything forgotten, and is not kept.
     pub new: bool,
 }
 
@@ -129,9 +130,13 @@ pub trait MemoryStore {
         terms: Vec<String>,
     ) -> Result<LexicalStatistics>;
 
-    /// The memories with these [`Posting::memory`] keys, in the same order; those forgotten
-    /// meanwhile are left out.
-    async fn memories_by_key(&self, scope: &Scope, keys: Vec<i64>) -> Result<Vec<MemoryRecord>>;
+    /// The memories with these [`Posting::memory`] keys, in the same order; `None`: forgotten
+    /// meanwhile.
+    async fn memories_by_key(
+        &self,
+        scope: &Scope,
+        keys: Vec<i64>,
+    ) -> Result<Vec<Option<MemoryRecord>>>;
 
     /// The newest memories of a scope, newest first.
     async fn list_memories(&self, scope: &Scope, limit: usize) -> Result<Vec<MemoryRecord>>;
@@ -150,6 +155,9 @@ pub trait MemoryStore {
 
     /// Forgets every memory and reminder of a scope in one transaction; returns how many. Asked
     /// again by the same source, it returns the same count and forgets nothing more.
+    ///
+    /// When the scope is a whole person, what was said before `now` and is still on its way to
+    /// memory is not kept either.
     async fn forget_all(&self, scope: &Scope, source: &str, now: i64) -> Result<usize>;
 
     /// How many memories there are in all.

@@ -46,8 +46,13 @@ pub struct Reminder {
 /// What is said again and again.
 #[async_trait]
 pub trait ReminderStore {
-    /// Keeps a reminder and returns its number; the same source returns the same number.
-    async fn add_reminder(&self, reminder: NewReminder) -> Result<i64>;
+    /// Keeps a reminder and returns its number; the same source returns the same number. `None`:
+    /// its owner has `limit` of them already.
+    async fn add_reminder(&self, reminder: NewReminder, limit: usize) -> Result<Option<i64>>;
+
+    /// Puts reminders that are further off than their interval, because the clock was ahead, back
+    /// to the first of their times after `now`.
+    async fn realign_reminders(&self, now: i64) -> Result<()>;
 
     /// A person's reminders, by number.
     async fn reminders(&self, user_id: &str) -> Result<Vec<Reminder>>;

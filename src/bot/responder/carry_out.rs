@@ -105,7 +105,18 @@ impl Responder {
                 )
                 .to_owned());
         };
-        if self.store.reminders(scope.user_id()).await?.len() >= MAX_REMINDERS {
+        let interval_millis = interval.as_millis() as i64;
+        let elsewhere = target.is_elsewhere();
+        let reminder = NewReminder {
+            user_id: scope.user_id().to_owned(),
+            text: text.chars().take(MAX_STATEMENT_CHARS).collect(),
+            interval_millis,
+            next_at: incoming.said_at + interval_millis,
+            target: target.to_json(),
+            source: incoming.source.to_owned(),
+            created_at: incoming.said_at,
+        };
+        let Some(number) = self.store.add_reminder(reminder, MAX_REMINDERS).await? else {
             return Ok(match language {
                 Language::Chinese => {
                     format!("提醒已经有 {MAX_REMINDERS} 条了，请先用 /forget 编号 删掉一些。")
@@ -115,21 +126,7 @@ impl Responder {
                      /forget ID first."
                 ),
             });
-        }
-        let interval_millis = interval.as_millis() as i64;
-        let elsewhere = target.is_elsewhere();
-        let number = self
-            .store
-            .add_reminder(NewReminder {
-                user_id: scope.user_id().to_owned(),
-                text: text.chars().take(MAX_STATEMENT_CHARS).collect(),
-                interval_millis,
-                next_at: incoming.said_at + interval_millis,
-                target: target.to_json(),
-                source: incoming.source.to_owned(),
-                created_at: incoming.said_at,
-            })
-            .await?;
+        };
         self.alarm.notify_one();
         let every = humantime::format_duration(interval);
         let mut said = match language {
@@ -263,7 +260,7 @@ impl Responder {
         scope: &Scope,
         language: Language,
     ) -> Result<Answer> {
-        let count = self.memory.forget_all(scope, incoming.source, self.clock.now_millis()).await?;
+        let count = self.memory.forget_all(scope, incoming.source, incoming.said_at).await?;
         let text = match language {
             Language::Chinese => format!("已全部忘记，共 {count} 条。"),
             Language::English => format!("Everything is forgotten: {count} in all."),

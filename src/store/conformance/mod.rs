@@ -61,6 +61,8 @@ macro_rules! every_case {
                 a_removed_reminder_is_gone_for_its_owner_only,
                 a_removed_reminder_does_not_come_back,
                 skipping_says_nothing,
+                nobody_has_more_reminders_than_allowed,
+                a_clock_set_back_does_not_silence_reminders,
             }
             conversation {
                 recent_turns_are_the_newest_oldest_first,
@@ -81,6 +83,7 @@ macro_rules! every_case {
                 forgetting_asked_again_says_the_same,
                 a_forgotten_memory_does_not_come_back,
                 forget_all_takes_memories_and_reminders,
+                what_was_said_before_forget_all_is_not_kept_after_it,
                 forget_all_of_a_narrower_scope_leaves_the_rest,
                 a_text_comes_back_as_it_was_said,
             }

@@ -43,21 +43,23 @@ impl MemoryStore for SqliteStore {
         self.readers.read(move |c| statistics(c, &scope, &terms)).await
     }
 
-    async fn memories_by_key(&self, scope: &Scope, keys: Vec<i64>) -> Result<Vec<MemoryRecord>> {
+    async fn memories_by_key(
+        &self,
+        scope: &Scope,
+        keys: Vec<i64>,
+    ) -> Result<Vec<Option<MemoryRecord>>> {
         let scope = scope.clone();
         self.readers
             .read(move |c| {
                 let mut find = c.prepare_cached(&format!(
                     "SELECT {COLUMNS} FROM memories m WHERE {IN_SCOPE} AND m.key = ?5"
                 ))?;
-                let mut found = Vec::with_capacity(keys.len());
-                for key in keys {
-                    let (user, agent, app, run) = narrow(&scope);
-                    found.extend(
-                        find.query_row(params![user, agent, app, run, key], record).optional()?,
-                    );
-                }
-                Ok(found)
+                let (user, agent, app, run) = narrow(&scope);
+                keys.into_iter()
+                    .map(|key| {
+                        find.query_row(params![user, agent, app, run, key], record).optional()
+                    })
+                    .collect()
             })
             .await
     }
@@ -138,6 +140,12 @@ impl MemoryStore for SqliteStore {
                 }
                 let whole_person = (agent, app, run) == (None, None, None);
                 let reminders = if whole_person { reminders::remove(c, owner, None)? } else { 0 };
+                if whole_person {
+                    c.prepare_cached(
+                        "UPDATE owners SET forgot_all_at = max(forgot_all_at, ?2) WHERE id = ?1",
+                    )?
+                    .execute(params![owner, now])?;
+                }
                 let count = keys.len() + reminders;
                 note_forgotten(c, owner, &source, count, now)?;
                 Ok(count)
@@ -192,6 +200,12 @@ fn add(c: &Connection, owner: i64, scope: &Scope, memory: &NewMemory) -> rusqlit
         .optional()?;
     if let Some(stored) = known {
         return Ok(stored);
+    }
+    let forgot_all_at: i64 = c
+        .prepare_cached("SELECT forgot_all_at FROM owners WHERE id = ?1")?
+        .query_row([owner], |r| r.get(0))?;
+    if memory.created_at < forgot_all_at {
+        return Ok(Stored { id: memory.id.clone(), number: 0, new: false });
     }
     let number = next_number(c, owner)?;
     let length: u32 = memory.terms.iter().map(|(_, frequency)| frequency).sum();

@@ -12,8 +12,22 @@ const SELECT: &str = "SELECT r.id, o.user_id, r.number, r.text, r.interval_milli
 
 #[async_trait]
 impl ReminderStore for SqliteStore {
-    async fn add_reminder(&self, reminder: NewReminder) -> Result<i64> {
-        self.writer.write(move |c| add(c, &reminder)).await
+    async fn add_reminder(&self, reminder: NewReminder, limit: usize) -> Result<Option<i64>> {
+        self.writer.write(move |c| add(c, &reminder, limit)).await
+    }
+
+    async fn realign_reminders(&self, now: i64) -> Result<()> {
+        self.writer
+            .write(move |c| {
+                c.prepare_cached(
+                    "UPDATE reminders
+                     SET next_at = next_at - (next_at - ?1 - 1) / interval_millis * interval_millis
+                     WHERE next_at - interval_millis > ?1",
+                )?
+                .execute([now])
+                .map(|_| ())
+            })
+            .await
     }
 
     async fn reminders(&self, user_id: &str) -> Result<Vec<Reminder>> {
@@ -112,7 +126,7 @@ impl ReminderStore for SqliteStore {
     }
 }
 
-fn add(c: &Connection, reminder: &NewReminder) -> rusqlite::Result<i64> {
+fn add(c: &Connection, reminder: &NewReminder, limit: usize) -> rusqlite::Result<Option<i64>> {
     let owner = memories::owner(c, &reminder.user_id)?;
     let known = c
         .prepare_cached(
@@ -123,8 +137,14 @@ fn add(c: &Connection, reminder: &NewReminder) -> rusqlite::Result<i64> {
         )?
         .query_row(params![owner, reminder.source], |r| r.get(0))
         .optional()?;
-    if let Some(number) = known {
-        return Ok(number);
+    if known.is_some() {
+        return Ok(known);
+    }
+    let count: i64 = c
+        .prepare_cached("SELECT count(*) FROM reminders WHERE owner = ?1")?
+        .query_row([owner], |r| r.get(0))?;
+    if count as usize >= limit {
+        return Ok(None);
     }
     let number = memories::next_number(c, owner)?;
     c.prepare_cached(
@@ -142,7 +162,7 @@ fn add(c: &Connection, reminder: &NewReminder) -> rusqlite::Result<i64> {
         reminder.source,
         reminder.created_at
     ])?;
-    Ok(number)
+    Ok(Some(number))
 }
 
 /// Removes one of a person's reminders, or all of them; returns how many there were.

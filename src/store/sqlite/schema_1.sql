@@ -69,6 +69,8 @@ CREATE TABLE owners (
     id          INTEGER PRIMARY KEY,
     user_id     TEXT NOT NULL UNIQUE,
     last_number INTEGER NOT NULL DEFAULT 0,
+    -- Nothing said before this is kept any more: the person had everything forgotten.
+    forgot_all_at INTEGER NOT NULL DEFAULT 0,
     memories    INTEGER NOT NULL DEFAULT 0,
     terms       INTEGER NOT NULL DEFAULT 0
 ) STRICT;

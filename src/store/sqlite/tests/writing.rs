@@ -79,7 +79,7 @@ async fn a_write_that_fails_does_not_disturb_those_it_shares_with() {
     });
     let store = SqliteStore::open(options).unwrap();
     let refused = || {
-        store.add_reminder(NewReminder {
+        let reminder = NewReminder {
             user_id: "ann".into(),
             text: "never".into(),
             // Refused by the layout, after the person's row and number were written.
@@ -88,7 +88,8 @@ async fn a_write_that_fails_does_not_disturb_those_it_shares_with() {
             target: String::new(),
             source: "s".into(),
             created_at: 0,
-        })
+        };
+        store.add_reminder(reminder, 10)
     };
     let panics = || {
         store.writer.write(|c| -> rusqlite::Result<()> {
