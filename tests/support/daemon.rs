@@ -202,7 +202,7 @@ impl Process {
         let state = home.join("state");
         std::fs::create_dir_all(&state).expect("a writable temporary directory");
         std::fs::write(&file, settings.toml()).expect("a writable temporary directory");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_dingbot"))
+        let mut child = Command::new(program())
             .args(["serve", "--listen", settings.address(), "--config"])
             .arg(&file)
             .env_clear()
@@ -271,6 +271,13 @@ impl Drop for Process {
             self.log.with(|lines| eprintln!("--- the daemon's log\n{}\n---", lines.join("\n")));
         }
     }
+}
+
+/// The program under test: the one built with the tests, unless `DINGBOT_PROGRAM` names another,
+/// such as the one that is shipped.
+fn program() -> PathBuf {
+    std::env::var_os("DINGBOT_PROGRAM")
+        .map_or_else(|| env!("CARGO_BIN_EXE_dingbot").into(), PathBuf::from)
 }
 
 async fn collect(pipe: impl AsyncRead + Unpin, log: Arc<Record<String>>) {
