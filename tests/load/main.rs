@@ -9,6 +9,7 @@
 mod acknowledgements;
 mod caller;
 mod disk;
+mod doorstep;
 mod health;
 mod latency;
 mod peers;

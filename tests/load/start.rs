@@ -22,14 +22,18 @@ const STARTS: usize = 5;
 pub(crate) async fn measure(table: &mut Table) {
     let mut empty = Daemon::start(Settings::bare()).await;
     let mut full = Daemon::start(Settings::bare()).await;
+    stop(&mut empty).await;
     stop(&mut full).await;
     let file = full.state_directory().join("dingbot.db");
     fill(&file).await;
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for _ in 0..crate::rounds() * STARTS {
-        with.push(restart(&mut full).await);
-        without.push(restart(&mut empty).await);
+        with.push(start(&mut full).await);
+        stop(&mut full).await;
+        without.push(start(&mut empty).await);
+        stop(&mut empty).await;
     }
+    full.restart().await;
     let kept = (PEOPLE * MEMORIES_EACH) as f64;
     let said = |m: &crate::support::exposition::Exposition| m.sum("dingbot_memories", &[]) == kept;
     full.wait_for_metrics("the memories are there", said).await;
@@ -54,18 +58,11 @@ async fn stop(daemon: &mut Daemon) {
     daemon.wait_exit().await;
 }
 
-/// Milliseconds from the start of the program until its log says that it is ready.
-async fn restart(daemon: &mut Daemon) -> f64 {
-    stop_if_running(daemon).await;
+/// Starts a stopped daemon; milliseconds until its log says that it is ready.
+async fn start(daemon: &mut Daemon) -> f64 {
     let started = Instant::now();
     daemon.restart().await;
     millis(started.elapsed())
-}
-
-async fn stop_if_running(daemon: &mut Daemon) {
-    if daemon.is_running() {
-        stop(daemon).await;
-    }
 }
 
 /// Gives 1,000 people 100 memories each.
