@@ -34,7 +34,7 @@ pub(crate) async fn measure(table: &mut Table) {
             let started = Instant::now();
             let times = post(doorstep.address, &requests, TURN).await;
             rates.push(times.len() as f64 / started.elapsed().as_secs_f64());
-            doorstep.close().await;
+            assert_eq!(doorstep.close().await, times.len() as u64, "acknowledged is kept");
         }
     }
     table.add(Row {

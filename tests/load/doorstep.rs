@@ -27,6 +27,7 @@ use crate::support::dingtalk::{self, DingTalk as Simulator};
 #[derive(Debug)]
 pub(crate) struct Doorstep {
     pub(crate) address: SocketAddr,
+    metrics: Arc<Metrics>,
     serving: JoinHandle<()>,
     stop: CancellationToken,
     _folder: TempDir,
@@ -70,12 +71,14 @@ impl Doorstep {
         };
         let stop = CancellationToken::new();
         let serving =
-            tokio::spawn(accept::serve(listeners, service, limits, metrics, stop.clone()));
-        Self { address, serving, stop, _folder: folder }
+            tokio::spawn(accept::serve(listeners, service, limits, metrics.clone(), stop.clone()));
+        Self { address, metrics, serving, stop, _folder: folder }
     }
 
-    pub(crate) async fn close(self) {
+    /// Returns how many messages were new and kept.
+    pub(crate) async fn close(self) -> u64 {
         self.stop.cancel();
         self.serving.await.unwrap();
+        self.metrics.messages_received.with_label_values(&["webhook"]).get()
     }
 }
