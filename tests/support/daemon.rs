@@ -293,9 +293,12 @@ impl Drop for Process {
     }
 }
 
-/// The program with the environment of these settings and no other.
+/// The program with the environment of these settings and no other: the one built with the tests,
+/// unless `DINGBOT_PROGRAM` names another, such as the one that is shipped.
 fn program(settings: &Settings, home: &Path) -> Command {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_dingbot"));
+    let path = std::env::var_os("DINGBOT_PROGRAM")
+        .map_or_else(|| env!("CARGO_BIN_EXE_dingbot").into(), PathBuf::from);
+    let mut program = Command::new(path);
     program
         .env_clear()
         .env("STATE_DIRECTORY", home.join(STATE))
