@@ -1,21 +1,9 @@
 //! The long-term memory of every engine.
 
-use super::{Engine, NOW, reminders::reminder};
+use super::{Engine, NOW, memory, reminder};
 use crate::store::{
     Forgotten, LexicalStatistics, MemoryRecord, NewMemory, Scope, Store, StoreError, Stored,
 };
-
-/// A memory whose terms are its words, once each, and whose source is its text.
-pub(super) fn memory(text: &str) -> NewMemory {
-    NewMemory {
-        id: format!("id of {text}"),
-        text: text.into(),
-        terms: text.split(' ').map(|word| (word.to_owned(), 1)).collect(),
-        actor_id: None,
-        source: Some(format!("source of {text}")),
-        created_at: NOW,
-    }
-}
 
 fn person(user_id: &str) -> Scope {
     Scope::user(user_id).expect("not empty")

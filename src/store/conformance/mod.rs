@@ -11,7 +11,9 @@ pub(crate) mod reminders;
 
 use std::sync::Arc;
 
-use super::{Answered, InboxId, NewDelivery, NewMessage, NewTurn, Store, TurnRole};
+use super::{
+    Answered, InboxId, NewDelivery, NewMemory, NewMessage, NewReminder, NewTurn, Store, TurnRole,
+};
 
 /// A place in which an engine keeps one store.
 pub(crate) trait Engine {
@@ -144,4 +146,28 @@ async fn put(store: &dyn Store, deliveries: Vec<NewDelivery>) -> Vec<super::Outb
     let id = accept(store, new).await;
     let answered = Answered { deliveries, ..Answered::default() };
     store.answer(id, answered).await.unwrap().expect("not answered before")
+}
+
+/// A memory whose terms are its words, once each, and whose source is its text.
+fn memory(text: &str) -> NewMemory {
+    NewMemory {
+        id: format!("id of {text}"),
+        text: text.into(),
+        terms: text.split(' ').map(|word| (word.to_owned(), 1)).collect(),
+        actor_id: None,
+        source: Some(format!("source of {text}")),
+        created_at: NOW,
+    }
+}
+
+fn reminder(user_id: &str, text: &str, next_at: i64) -> NewReminder {
+    NewReminder {
+        user_id: user_id.into(),
+        text: text.into(),
+        interval_millis: 60_000,
+        next_at,
+        target: format!("target of {text}"),
+        source: format!("source of {text}"),
+        created_at: NOW,
+    }
 }

@@ -1,19 +1,7 @@
 //! The reminders of every engine.
 
-use super::{Engine, NOW, memories::memory, merging};
-use crate::store::{NewReminder, Reminder, Scope};
-
-pub(super) fn reminder(user_id: &str, text: &str, next_at: i64) -> NewReminder {
-    NewReminder {
-        user_id: user_id.into(),
-        text: text.into(),
-        interval_millis: 60_000,
-        next_at,
-        target: format!("target of {text}"),
-        source: format!("source of {text}"),
-        created_at: NOW,
-    }
-}
+use super::{Engine, NOW, memory, merging, reminder};
+use crate::store::{Reminder, Scope};
 
 pub(crate) async fn a_source_makes_one_reminder(engine: &impl Engine) {
     let store = engine.open();

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{SqliteStore, reminders};
+use super::{SqliteStore, owners, reminders};
 use crate::store::{
     Forgotten, LexicalStatistics, MemoryRecord, MemoryStore, NewMemory, Posting, Result, Scope,
     Stored,
@@ -28,7 +28,7 @@ impl MemoryStore for SqliteStore {
         let scope = scope.clone();
         self.writer
             .write(move |c| {
-                let owner = owner(c, scope.user_id())?;
+                let owner = owners::owner(c, scope.user_id())?;
                 memories.iter().map(|memory| add(c, owner, &scope, memory)).collect()
             })
             .await
@@ -101,7 +101,7 @@ impl MemoryStore for SqliteStore {
         let (scope, source) = (scope.clone(), source.to_owned());
         self.writer
             .write(move |c| {
-                let owner = owner(c, scope.user_id())?;
+                let owner = owners::owner(c, scope.user_id())?;
                 let (user, agent, app, run) = narrow(&scope);
                 let key: Option<i64> = c
                     .prepare_cached(&format!(
@@ -112,10 +112,12 @@ impl MemoryStore for SqliteStore {
                 match key {
                     Some(key) => {
                         remove(c, owner, key)?;
-                        note_forgotten(c, owner, &source, 1, now)?;
+                        owners::note_forgotten(c, owner, &source, 1, now)?;
                         Ok(Forgotten::Now)
                     }
-                    None if forgotten_before(c, owner, &source)?.is_some() => Ok(Forgotten::Before),
+                    None if owners::forgotten_before(c, owner, &source)?.is_some() => {
+                        Ok(Forgotten::Before)
+                    }
                     None => Ok(Forgotten::Unknown),
                 }
             })
@@ -126,8 +128,8 @@ impl MemoryStore for SqliteStore {
         let (scope, source) = (scope.clone(), source.to_owned());
         self.writer
             .write(move |c| {
-                let owner = owner(c, scope.user_id())?;
-                if let Some(count) = forgotten_before(c, owner, &source)? {
+                let owner = owners::owner(c, scope.user_id())?;
+                if let Some(count) = owners::forgotten_before(c, owner, &source)? {
                     return Ok(count);
                 }
                 let (user, agent, app, run) = narrow(&scope);
@@ -147,7 +149,7 @@ impl MemoryStore for SqliteStore {
                     .execute(params![owner, now])?;
                 }
                 let count = keys.len() + reminders;
-                note_forgotten(c, owner, &source, count, now)?;
+                owners::note_forgotten(c, owner, &source, count, now)?;
                 Ok(count)
             })
             .await
@@ -168,22 +170,6 @@ type Narrow<'a> = (&'a str, Option<&'a str>, Option<&'a str>, Option<&'a str>);
 
 fn narrow(scope: &Scope) -> Narrow<'_> {
     (scope.user_id(), scope.agent_id.as_deref(), scope.app_id.as_deref(), scope.run_id.as_deref())
-}
-
-/// The row of a person, made if it is not there.
-pub(super) fn owner(c: &Connection, user_id: &str) -> rusqlite::Result<i64> {
-    c.prepare_cached("INSERT INTO owners (user_id) VALUES (?1) ON CONFLICT DO NOTHING")?
-        .execute([user_id])?;
-    c.prepare_cached("SELECT id FROM owners WHERE user_id = ?1")?.query_row([user_id], |r| r.get(0))
-}
-
-/// The next number of a person's series. A number is never given twice, so that `/forget 3` cannot
-/// hit what took the place of 3.
-pub(super) fn next_number(c: &Connection, owner: i64) -> rusqlite::Result<i64> {
-    c.prepare_cached(
-        "UPDATE owners SET last_number = last_number + 1 WHERE id = ?1 RETURNING last_number",
-    )?
-    .query_row([owner], |r| r.get(0))
 }
 
 fn add(c: &Connection, owner: i64, scope: &Scope, memory: &NewMemory) -> rusqlite::Result<Stored> {
@@ -207,7 +193,7 @@ fn add(c: &Connection, owner: i64, scope: &Scope, memory: &NewMemory) -> rusqlit
     if memory.created_at < forgot_all_at {
         return Ok(Stored { id: memory.id.clone(), number: 0, new: false });
     }
-    let number = next_number(c, owner)?;
+    let number = owners::next_number(c, owner)?;
     let length: u32 = memory.terms.iter().map(|(_, frequency)| frequency).sum();
     c.prepare_cached(
         "INSERT INTO memories (id, owner, number, agent_id, app_id, run_id, actor_id, text, terms,
@@ -254,29 +240,6 @@ fn remove(c: &Connection, owner: i64, key: i64) -> rusqlite::Result<()> {
     )?
     .execute([owner, length])?;
     Ok(())
-}
-
-pub(super) fn note_forgotten(
-    c: &Connection,
-    owner: i64,
-    source: &str,
-    count: usize,
-    now: i64,
-) -> rusqlite::Result<()> {
-    c.prepare_cached("INSERT INTO forgotten VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING")?
-        .execute(params![owner, source, count as i64, now])?;
-    Ok(())
-}
-
-pub(super) fn forgotten_before(
-    c: &Connection,
-    owner: i64,
-    source: &str,
-) -> rusqlite::Result<Option<usize>> {
-    c.prepare_cached("SELECT count FROM forgotten WHERE owner = ?1 AND source = ?2")?
-        .query_row(params![owner, source], |r| r.get::<_, i64>(0))
-        .optional()
-        .map(|count| count.map(|n| n as usize))
 }
 
 fn statistics(

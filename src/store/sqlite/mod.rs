@@ -5,6 +5,7 @@ mod file;
 mod inbox;
 mod memories;
 mod outbox;
+mod owners;
 mod readers;
 mod reminders;
 mod schema;

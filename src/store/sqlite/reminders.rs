@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{SqliteStore, memories, outbox};
+use super::{SqliteStore, outbox, owners};
 use crate::store::{NewDelivery, NewReminder, Reminder, ReminderStore, Result};
 
 const SELECT: &str = "SELECT r.id, o.user_id, r.number, r.text, r.interval_millis, r.next_at,
@@ -104,12 +104,12 @@ impl ReminderStore for SqliteStore {
         let (user_id, source) = (user_id.to_owned(), source.to_owned());
         self.writer
             .write(move |c| {
-                let owner = memories::owner(c, &user_id)?;
+                let owner = owners::owner(c, &user_id)?;
                 let removed = remove(c, owner, Some(number))?;
                 if removed == 0 {
-                    return Ok(memories::forgotten_before(c, owner, &source)?.is_some());
+                    return Ok(owners::forgotten_before(c, owner, &source)?.is_some());
                 }
-                memories::note_forgotten(c, owner, &source, removed, now)?;
+                owners::note_forgotten(c, owner, &source, removed, now)?;
                 Ok(true)
             })
             .await
@@ -127,7 +127,7 @@ impl ReminderStore for SqliteStore {
 }
 
 fn add(c: &Connection, reminder: &NewReminder, limit: usize) -> rusqlite::Result<Option<i64>> {
-    let owner = memories::owner(c, &reminder.user_id)?;
+    let owner = owners::owner(c, &reminder.user_id)?;
     let known = c
         .prepare_cached(
             "SELECT number FROM reminders WHERE owner = ?1 AND source = ?2
@@ -146,7 +146,7 @@ fn add(c: &Connection, reminder: &NewReminder, limit: usize) -> rusqlite::Result
     if count as usize >= limit {
         return Ok(None);
     }
-    let number = memories::next_number(c, owner)?;
+    let number = owners::next_number(c, owner)?;
     c.prepare_cached(
         "INSERT INTO reminders (owner, number, text, interval_millis, next_at, target, source,
                                 created_at)
