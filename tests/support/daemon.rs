@@ -295,7 +295,16 @@ impl Drop for Process {
 
 /// The program with the environment of these settings and no other.
 fn program(settings: &Settings, home: &Path) -> Command {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_dingbot"));
+    const PROGRAM: &str = env!("CARGO_BIN_EXE_dingbot");
+    let mut program = match settings.namespace() {
+        None => Command::new(PROGRAM),
+        Some(namespace) => {
+            // Becomes the program: its process id is the program's.
+            let mut ip = Command::new("ip");
+            ip.args(["netns", "exec", namespace, PROGRAM]);
+            ip
+        }
+    };
     program
         .env_clear()
         .env("STATE_DIRECTORY", home.join(STATE))
