@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use crate::support::PATIENCE;
 use crate::support::dingtalk::{Api, Fault, Message, Via, conversation_id};
 use crate::support::exposition::Exposition;
@@ -40,7 +42,8 @@ async fn an_access_token_refused_is_fetched_anew() {
 
 #[tokio::test]
 async fn what_fails_for_now_is_tried_again_until_it_is_delivered() {
-    for fault in [Fault::Errcode(-1), Fault::ServerError, Fault::Close] {
+    let faults = [Fault::Errcode(-1), Fault::ServerError, Fault::Close];
+    join_all(faults.map(async |fault| {
         let stage = Stage::new().await;
         stage.dingtalk.fail_next(Api::Session, 2, fault);
         stage.daemon.accepts(stage.dingtalk.callback().text("once please")).await;
@@ -49,7 +52,8 @@ async fn what_fails_for_now_is_tried_again_until_it_is_delivered() {
         stage.daemon.accepts(stage.dingtalk.callback().text("and another")).await;
         stage.dingtalk.wait_for_text("and another").await;
         assert_eq!(stage.dingtalk.messages().len(), 2, "{fault:?}");
-    }
+    }))
+    .await;
 }
 
 #[tokio::test]

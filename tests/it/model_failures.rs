@@ -20,9 +20,11 @@ fn is_chinese(text: &str) -> bool {
 async fn when_the_model_is_down_one_short_sentence_in_the_person_s_language() {
     let stage = stage().await;
     stage.model.answer_always(Reply::Status(500));
-    let chinese = stage.daemon.says(stage.dingtalk.callback().from("a").text("你好吗？")).await;
+    let (chinese, english) = tokio::join!(
+        stage.daemon.says(stage.dingtalk.callback().from("a").text("你好吗？")),
+        stage.daemon.says(stage.dingtalk.callback().from("b").text("How are you?")),
+    );
     assert!(is_chinese(&chinese) && chinese.chars().count() < 120, "{chinese}");
-    let english = stage.daemon.says(stage.dingtalk.callback().from("b").text("How are you?")).await;
     assert!(!is_chinese(&english) && english.chars().count() < 200, "{english}");
     assert!(!english.contains("500"), "no internals: {english}");
 
@@ -35,20 +37,36 @@ async fn when_the_model_is_down_one_short_sentence_in_the_person_s_language() {
 
 #[tokio::test]
 async fn a_passing_failure_is_not_noticed() {
-    for passing in [
+    let passing = [
         Reply::Status(503),
         Reply::RateLimited(1),
         Reply::Close,
         Reply::BreakOff("half of an answer that never ends".into()),
-        Reply::Stall,
-        Reply::StallMidway("half of an answer that never ends".into()),
-    ] {
+    ];
+    join_all(passing.map(async |passing| {
         let stage = stage().await;
         stage.model.answer_next([passing.clone()]);
         stage.model.answer_always(Reply::text("the real answer"));
         let answer = stage.daemon.says(stage.dingtalk.callback().text("hello")).await;
         assert_eq!(answer.trim(), "the real answer", "{passing:?}");
-    }
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn silence_is_told_after_the_time_allowed_and_not_waited_for_twice() {
+    let silent = [Reply::Stall, Reply::StallMidway("half of an answer that never ends".into())];
+    join_all(silent.map(async |silence| {
+        let stage = stage().await;
+        stage.model.answer_always(silence.clone());
+        let asked = Instant::now();
+        let answer = stage.daemon.says(stage.dingtalk.callback().text("hello")).await;
+        let took = asked.elapsed();
+        assert!(!answer.trim().is_empty() && !answer.contains("half of"), "{silence:?}: {answer}");
+        assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(4), "{took:?}");
+        assert_eq!(stage.model.asked().len(), 1, "{silence:?}");
+    }))
+    .await;
 }
 
 #[tokio::test]

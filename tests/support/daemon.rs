@@ -298,7 +298,15 @@ impl Drop for Process {
 fn program(settings: &Settings, home: &Path) -> Command {
     let path = std::env::var_os("DINGBOT_PROGRAM")
         .map_or_else(|| env!("CARGO_BIN_EXE_dingbot").into(), PathBuf::from);
-    let mut program = Command::new(path);
+    let mut program = match settings.namespace() {
+        None => Command::new(path),
+        Some(namespace) => {
+            // Becomes the program: its process id is the program's.
+            let mut ip = Command::new("ip");
+            ip.args(["netns", "exec", namespace]).arg(path);
+            ip
+        }
+    };
     program
         .env_clear()
         .env("STATE_DIRECTORY", home.join(STATE))

@@ -21,6 +21,7 @@ pub mod dingtalk;
 pub mod exposition;
 pub mod http;
 pub mod model;
+pub mod namespace;
 pub mod record;
 pub mod server;
 pub mod settings;

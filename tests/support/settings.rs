@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::dingtalk::{self, DingTalk};
 use super::model::{self, Model};
+use super::namespace::Namespace;
 
 /// What goes into the daemon's file, its environment and its command line.
 #[derive(Debug, Clone)]
@@ -14,6 +15,7 @@ pub struct Settings {
     group_robots: Vec<String>,
     environment: Vec<(String, String)>,
     listen: String,
+    namespace: Option<String>,
 }
 
 impl Settings {
@@ -24,6 +26,7 @@ impl Settings {
             group_robots: Vec::new(),
             environment: Vec::new(),
             listen: "127.0.0.1:0".into(),
+            namespace: None,
         };
         settings.text("log.format", "json")
     }
@@ -96,6 +99,16 @@ impl Settings {
     pub fn listen(mut self, address: &str) -> Self {
         self.listen = address.into();
         self
+    }
+
+    /// Runs in this network namespace.
+    pub fn within(mut self, namespace: &Namespace) -> Self {
+        self.namespace = Some(namespace.name().into());
+        self
+    }
+
+    pub(super) fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
     }
 
     pub(super) fn toml(&self) -> String {

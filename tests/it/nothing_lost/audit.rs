@@ -13,7 +13,7 @@ use crate::support::dingtalk::{DingTalk, Message, Via};
 /// Longest time, in milliseconds, between the arrival of an answer at the session webhook and a
 /// kill that made the daemon send it again: its answer must be read and its deletion from the
 /// outbox be on disk. Far above what that takes, for a busy machine.
-const IN_FLIGHT: i64 = 500;
+const IN_FLIGHT: i64 = 1_000;
 /// How late, in milliseconds, the simulator may note what the killed daemon had sent.
 const LATE: i64 = 50;
 /// The longest that answering what was left over may take.
