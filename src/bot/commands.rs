@@ -12,7 +12,7 @@ pub const HELP_CHINESE: &str = "\
 /ping 检查机器人是否在线
 /time 当前时间
 /remember 内容 记住一件事（/记住）
-/remember 间隔 内容 按间隔提醒，间隔为秒数或 30m、2h、1d
+/remember 间隔 内容 按间隔提醒，间隔为秒数或 30m、2h、1d（/提醒）
 /memories [关键词] 查看或搜索我的记忆和提醒（/记忆）
 /forget 编号 忘记一条记忆或提醒（/忘记）
 /forget all 忘记全部（会先确认）
@@ -87,7 +87,7 @@ const NAMES: &[(&str, &str)] = &[
     ("/时间", "time"),
     ("/remember", "remember"),
     ("/记住", "remember"),
-    ("/提醒", "remember"),
+    ("/提醒", "remind"),
     ("/memories", "memories"),
     ("/记忆", "memories"),
     ("/forget", "forget"),
@@ -108,6 +108,7 @@ pub fn parse(text: &str) -> Option<Command> {
         Some("ping") => Command::Ping,
         Some("time") => Command::Time,
         Some("remember") => remember(argument),
+        Some("remind") => remind(argument),
         Some("memories") => Command::Memories((!argument.is_empty()).then(|| argument.to_owned())),
         Some("forget") => forget(argument),
         Some("new") => Command::New,
@@ -146,7 +147,12 @@ fn remember(argument: &str) -> Command {
     let end = argument.find(char::is_whitespace).unwrap_or(argument.len());
     let (first, text) = (&argument[..end], argument[end..].trim());
     match interval(first) {
+        None if meant_as_interval(first) => Command::Malformed(Usage::Interval),
         None => Command::Remember(argument.to_owned()),
+        // A telephone number or an article number: longer than any interval.
+        Some(interval) if interval > MAX_INTERVAL && is_number(first) => {
+            Command::Remember(argument.to_owned())
+        }
         Some(_) if text.is_empty() => Command::Malformed(Usage::RememberNothing),
         Some(interval) if !(MIN_INTERVAL..=MAX_INTERVAL).contains(&interval) => {
             Command::Malformed(Usage::Interval)
@@ -155,12 +161,36 @@ fn remember(argument: &str) -> Command {
     }
 }
 
-/// Seconds, or a number with a unit: `90`, `30m`, `1h30m`, `2小时`.
+/// `/提醒` always is about a time.
+fn remind(argument: &str) -> Command {
+    match remember(argument) {
+        Command::Remember(_) => Command::Malformed(Usage::Interval),
+        other => other,
+    }
+}
+
+/// `30分钟后`, `每天` and `0.5h` speak of a time that is no interval here: kept as a memory they
+/// would be waited for in vain.
+fn meant_as_interval(word: &str) -> bool {
+    let units = ["秒", "分", "分钟", "小时", "天", "周", "月", "年", "s", "m", "h", "d", "w"];
+    let core = word.trim_start_matches('每').trim_end_matches(['后', '前']);
+    let number = core.trim_end_matches(|c: char| c.is_alphabetic());
+    let counted = number.parse::<f64>().is_ok();
+    let every = number.is_empty() && word.starts_with('每');
+    units.contains(&&core[number.len()..]) && (counted || every)
+}
+
+fn is_number(word: &str) -> bool {
+    word.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Seconds, or a number with a unit: `90`, `30m`, `1h30m`, `2小时`, `每30分钟`.
 fn interval(word: &str) -> Option<Duration> {
+    let word = word.strip_prefix('每').unwrap_or(word);
     if !word.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }
-    if word.bytes().all(|b| b.is_ascii_digit()) {
+    if is_number(word) {
         // More digits than a u64 holds are too long an interval, not a text.
         return Some(Duration::from_secs(word.parse().unwrap_or(u64::MAX)));
     }
@@ -209,6 +239,7 @@ mod tests {
         assert_eq!(parse("/remember 1d x"), remind(86_400, "x"));
         assert_eq!(parse("/remember 1h30m x"), remind(5_400, "x"));
         assert_eq!(parse("/记住 30分钟 喝水"), remind(1_800, "喝水"));
+        assert_eq!(parse("/提醒 每30分钟 喝水"), remind(1_800, "喝水"));
         assert_eq!(parse("/remember 3点开会"), Some(Command::Remember("3点开会".into())));
         assert_eq!(
             parse("/remember 2nd floor is mine"),
@@ -229,10 +260,19 @@ mod tests {
         assert_eq!(parse("/remember"), Some(Command::Malformed(Usage::RememberNothing)));
         assert_eq!(parse("/remember 30m"), Some(Command::Malformed(Usage::RememberNothing)));
         assert_eq!(parse("/remember 0 x"), Some(Command::Malformed(Usage::Interval)));
-        assert_eq!(
-            parse("/remember 99999999999999999999999 x"),
-            Some(Command::Malformed(Usage::Interval))
-        );
+        for never in [
+            "/提醒 30分钟后 开会",
+            "/remember 0.5h x",
+            "/记住 每天 喝水",
+            "/提醒 喝水",
+            "/记住 1周 x",
+        ] {
+            assert_eq!(parse(never), Some(Command::Malformed(Usage::Interval)), "{never}");
+        }
+        for text in ["13800138000 是我的电话", "99999999999999999999999 x", "天气很好"] {
+            let kept = Some(Command::Remember(text.into()));
+            assert_eq!(parse(&format!("/remember {text}")), kept);
+        }
         assert_eq!(parse("/forget"), Some(Command::Malformed(Usage::ForgetWhat)));
         assert_eq!(parse("/forget x"), Some(Command::Malformed(Usage::ForgetWhat)));
     }

@@ -4,6 +4,7 @@
 //! DingTalk and was not yet marked delivered when the process is killed is sent again: at least
 //! once, and exactly once where the destination knows the idempotency key.
 
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// Lanes served at a time.
 const MAX_LANES: usize = 64;
+/// Lanes that wait for a place in memory.
+const MAX_WAITING: usize = 10_000;
 /// How often the outbox is looked through for what is due, or was revived by an operator.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Failed attempts after which a delivery is given up; the waits between them are about an hour
@@ -106,6 +109,8 @@ impl Courier {
     /// Delivers until `stop`; then what is under way is finished and nothing else is begun.
     pub async fn run(self, mut arrivals: mpsc::UnboundedReceiver<String>, stop: CancellationToken) {
         let mut active = Lanes::default();
+        // Lanes that wait for a place. Those it has no room for wait on disk for a sweep.
+        let mut waiting: VecDeque<String> = VecDeque::new();
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -113,18 +118,28 @@ impl Courier {
                 biased;
                 () = stop.cancelled() => break,
                 Some(again) = active.next_ended() => again.into_iter().collect(),
-                _ = sweep.tick() => self.due_lanes().await,
+                _ = sweep.tick(), if waiting.is_empty() => self.due_lanes().await,
                 Some(lane) = arrivals.recv() => vec![lane],
             };
             for lane in lanes {
-                // One too many waits on disk for the next sweep.
-                if active.len() < MAX_LANES {
-                    let (courier, stop) = (self.clone(), stop.clone());
-                    active.begin(lane, |lane| async move { courier.serve(&lane, &stop).await });
+                if active.contains(&lane) {
+                    self.begin(&mut active, lane, &stop);
+                } else if waiting.len() < MAX_WAITING {
+                    waiting.push_back(lane);
                 }
+            }
+            while active.len() < MAX_LANES
+                && let Some(lane) = waiting.pop_front()
+            {
+                self.begin(&mut active, lane, &stop);
             }
         }
         active.finish().await;
+    }
+
+    fn begin(&self, active: &mut Lanes, lane: String, stop: &CancellationToken) {
+        let (courier, stop) = (self.clone(), stop.clone());
+        active.begin(lane, |lane| async move { courier.serve(&lane, &stop).await });
     }
 
     async fn due_lanes(&self) -> Vec<String> {

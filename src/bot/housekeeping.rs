@@ -139,6 +139,12 @@ impl Housekeeping {
                 self.store.prune_turns(now - TURNS_KEPT_MILLIS, PRUNE_ROWS).await?,
                 self.store.prune_outbox(now - DEAD_KEPT_MILLIS, PRUNE_ROWS).await?,
             ];
+            if pruned[2] > 0 {
+                tracing::warn!(
+                    count = pruned[2],
+                    "undeliverable messages of 30 days ago are dropped"
+                );
+            }
             if stop.is_cancelled() || pruned.iter().all(|rows| *rows < PRUNE_ROWS) {
                 return Ok(());
             }

@@ -19,6 +19,11 @@ impl Lanes {
         self.arrived.len()
     }
 
+    /// Whether a lane has a task.
+    pub(super) fn contains(&self, lane: &str) -> bool {
+        self.arrived.contains_key(lane)
+    }
+
     /// Begins a lane's task. A lane that has one has it begun again when it ends, for it may have
     /// looked for the last time already.
     pub(super) fn begin<F>(&mut self, lane: String, task: impl FnOnce(String) -> F)

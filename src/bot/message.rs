@@ -26,7 +26,8 @@ impl Message {
     /// The nick is never used: people choose it, and two may have the same.
     pub fn user_id(&self) -> Option<&str> {
         let sender = &self.callback.sender;
-        sender.staff_id.as_deref().or(sender.sender_id.as_deref())
+        let ids = [sender.staff_id.as_deref(), sender.sender_id.as_deref()];
+        ids.into_iter().flatten().find(|id| !id.trim().is_empty())
     }
 
     /// Whose memories this message may see.

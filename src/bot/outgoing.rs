@@ -121,26 +121,24 @@ pub(super) fn answer(message: &Message, answer: &Answer, asked_at: i64) -> Vec<N
 }
 
 /// Where pushes for this message's sender go: where they were asked for, if the OpenAPI is
-/// configured; else, and if that fails in a group, to the group of the custom robot. `None`:
-/// nowhere.
+/// configured; else to the group of the custom robot. `None`: nowhere.
 pub(super) fn push_target(message: &Message, dingtalk: &DingTalk) -> Option<PushTarget> {
     let robot = dingtalk
         .has_group_robot(PUSH_ROBOT)
         .then(|| Route::GroupRobot { name: PUSH_ROBOT.to_owned() });
     let openapi = if dingtalk.has_openapi() { openapi_route(message) } else { None };
-    let (lane, routes) = match (openapi, robot) {
-        // What was said between two is not shown to a group when the way to the person fails.
-        (Some(user @ Route::User { .. }), _) => {
-            (format!("user:{}", message.user_id()?), vec![user])
-        }
-        (Some(group), robot) => (
-            format!("group:{}", message.conversation()),
-            std::iter::once(group).chain(robot).collect(),
-        ),
-        (None, Some(robot)) => (format!("robot:{PUSH_ROBOT}"), vec![robot]),
+    // One way and no other: what was meant for one place is not shown in another when that fails.
+    let (lane, route) = match (openapi, robot) {
+        (Some(user @ Route::User { .. }), _) => (format!("user:{}", message.user_id()?), user),
+        (Some(group), _) => (format!("group:{}", message.conversation()), group),
+        (None, Some(robot)) => (format!("robot:{PUSH_ROBOT}"), robot),
         (None, None) => return None,
     };
-    Some(PushTarget { lane: format!("{PUSH_LANE}{lane}"), routes, mention: staff_mention(message) })
+    Some(PushTarget {
+        lane: format!("{PUSH_LANE}{lane}"),
+        routes: vec![route],
+        mention: staff_mention(message),
+    })
 }
 
 /// The delivery of a reminder.

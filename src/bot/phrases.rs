@@ -13,7 +13,7 @@ pub(super) fn model_down(language: Language) -> &'static str {
 /// Said when the model, or its provider, declines.
 pub(super) fn model_refused(language: Language) -> &'static str {
     language.pick(
-        "抱歉，这个问题模型不愿意回答，换个说法试试？",
+        "抱歉，模型没有回答这个问题，换个说法试试？",
         "Sorry, the model declined to answer this. Could you put it another way?",
     )
 }
@@ -29,7 +29,7 @@ pub(super) fn too_long(language: Language) -> &'static str {
 /// Said when something in the bot went wrong.
 pub(super) fn failed(language: Language) -> &'static str {
     language.pick(
-        "抱歉，处理这条消息时出了错，已记录下来。",
+        "抱歉，处理这条消息时出错，已记入日志。",
         "Sorry, something went wrong with this message. It has been logged.",
     )
 }
@@ -47,7 +47,7 @@ pub(super) fn greeting(language: Language) -> &'static str {
 
 /// Said to a picture.
 pub(super) fn picture() -> &'static str {
-    "图片我还看不懂，请用文字告诉我。(I cannot read pictures yet; please tell me in words.)"
+    "暂时还看不懂图片，请用文字告诉我。(I cannot read pictures yet; please tell me in words.)"
 }
 
 /// Added when pictures came with a text.
@@ -63,18 +63,18 @@ pub(super) fn voice() -> &'static str {
 
 /// Said to a video.
 pub(super) fn video() -> &'static str {
-    "视频我还看不了，请用文字告诉我。(I cannot watch videos yet; please tell me in words.)"
+    "暂时还看不了视频，请用文字告诉我。(I cannot watch videos yet; please tell me in words.)"
 }
 
 /// Said to a file.
 pub(super) fn file(name: Option<&str>) -> String {
     let name = name.map(|n| format!("「{n}」")).unwrap_or_default();
     format!(
-        "文件{name}我还读不了，请把要点发给我。(I cannot read files yet; please send me the essentials.)"
+        "暂时还不能读取文件{name}，请把要点发给我。(I cannot read files yet; please send me the essentials.)"
     )
 }
 
 /// Said to a kind of message the bot does not know.
 pub(super) fn unknown_kind() -> &'static str {
-    "这种消息我还不认识，请用文字告诉我。(I do not know this kind of message yet; please send text.)"
+    "暂不支持这种类型的消息，请用文字告诉我。(I do not know this kind of message yet; please send text.)"
 }

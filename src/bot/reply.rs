@@ -51,6 +51,8 @@ pub(super) struct Reply {
     pub outcome: &'static str,
     /// Whether it belongs into the conversation that the model looks back on.
     pub remembered_as_turn: bool,
+    /// What it told that is told once.
+    pub told: Option<&'static str>,
 }
 
 impl Replier {
@@ -97,7 +99,7 @@ impl Replier {
                 if completion.finish == Finish::Length {
                     text = format!("{text}\n\n{}", phrases::cut_off(question.language));
                 }
-                Reply { text, outcome: "answered", remembered_as_turn: true }
+                Reply { text, outcome: "answered", remembered_as_turn: true, told: None }
             }
             Err(error) => failure(&error, question.language),
         })
@@ -127,7 +129,7 @@ impl Replier {
     async fn offline(&self, question: &Question<'_>) -> Result<Reply> {
         let recalled = self.memory.recall(question.scope, question.text, self.recall_limit).await?;
         let recalled: Vec<String> = recalled.into_iter().map(|r| r.record.text).collect();
-        let first = self.store.tell_once(question.scope.user_id(), OFFLINE_NOTICE).await?;
+        let first = !self.store.was_told(question.scope.user_id(), OFFLINE_NOTICE).await?;
         let text = offline::answer(&offline::Question {
             text: question.text,
             recalled: &recalled,
@@ -135,7 +137,8 @@ impl Replier {
             language: question.language,
             first,
         });
-        Ok(Reply { text, outcome: "offline", remembered_as_turn: true })
+        let told = first.then_some(OFFLINE_NOTICE);
+        Ok(Reply { text, outcome: "offline", remembered_as_turn: true, told })
     }
 }
 
@@ -147,5 +150,5 @@ fn failure(error: &LlmError, language: Language) -> Reply {
         _ => (phrases::model_down(language), "model_failed"),
     };
     tracing::warn!(%error, kind = error.outcome(), "the model gave no answer");
-    Reply { text: text.into(), outcome, remembered_as_turn: false }
+    Reply { text: text.into(), outcome, remembered_as_turn: false, told: None }
 }

@@ -43,7 +43,7 @@ pub struct Answer {
     pub text: String,
     /// How it came about, for the metrics.
     pub outcome: &'static str,
-    /// How the conversation goes on; which one is the caller's to say.
+    /// How the conversation goes on.
     pub continuation: Continuation,
 }
 
@@ -89,6 +89,15 @@ impl Responder {
 
     /// Answers a message. An error means that the store failed: the message can be tried again.
     pub async fn respond(&self, incoming: &Incoming<'_>) -> Result<Answer> {
+        let mut answer = self.answer(incoming).await?;
+        let message = incoming.message;
+        answer.continuation.thread = message.thread();
+        answer.continuation.user_id = message.user_id().unwrap_or_default().to_owned();
+        answer.continuation.source = incoming.source.to_owned();
+        Ok(answer)
+    }
+
+    async fn answer(&self, incoming: &Incoming<'_>) -> Result<Answer> {
         let message = incoming.message;
         let Some(scope) = message.scope() else {
             // The way in refuses such a message; it has nobody to answer to.
@@ -126,6 +135,7 @@ impl Responder {
             })
             .await?;
         let mut answer = Answer::plain(reply.text, reply.outcome);
+        answer.continuation.told = reply.told;
         if reply.remembered_as_turn {
             let turn = |role, text: &str, at| NewTurn { role, text: text.to_owned(), at };
             answer.continuation.turns = vec![
@@ -187,8 +197,6 @@ fn unusable(content: &Content) -> Answer {
 
 fn is_yes(text: &str) -> bool {
     let bare = text.trim_end_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
-    matches!(
-        bare.as_str(),
-        "是" | "是的" | "确认" | "确定" | "好" | "好的" | "yes" | "y" | "ok" | "confirm"
-    )
+    // Courtesy is no consent: "好的" and "ok" are said to anything.
+    matches!(bare.as_str(), "是" | "是的" | "确认" | "确定" | "yes" | "confirm")
 }

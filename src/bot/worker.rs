@@ -15,7 +15,7 @@ use super::lanes::Lanes;
 use super::message::Message;
 use super::outgoing;
 use super::responder::{Answer, Incoming, Responder};
-use crate::store::{Answered, Continuation, InboxMessage, NewDelivery, Store, StoreError};
+use crate::store::{Answered, InboxMessage, NewDelivery, Store, StoreError};
 use crate::telemetry::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 
@@ -151,7 +151,7 @@ impl Worker {
         answer: &Answer,
         deliveries: &[NewDelivery],
     ) -> Result<(), StoreError> {
-        let continuation = Continuation { thread: message.thread(), ..answer.continuation.clone() };
+        let continuation = answer.continuation.clone();
         let answered = Answered { deliveries: deliveries.to_vec(), continuation };
         if self.store.answer(kept.id, answered).await?.is_none() {
             self.inbox.ended(Some(message), None);

@@ -17,7 +17,7 @@ use crate::dingtalk::DingTalk;
 use crate::dingtalk::callback::Callback;
 use crate::memory::{Scope, Utterance};
 use crate::serve;
-use crate::store::{Continuation, ConversationStore, Store};
+use crate::store::{ConversationStore, Store};
 use crate::telemetry::clock::Clock;
 
 #[derive(Debug, Args)]
@@ -78,8 +78,7 @@ impl Chat {
         let said_at = Timestamp::now().as_millisecond();
         let incoming = Incoming { message: &message, source: &source, said_at };
         let answer = responder.respond(&incoming).await?;
-        let next = Continuation { thread: message.thread(), ..answer.continuation };
-        place.store.continue_thread(next).await?;
+        place.store.continue_thread(answer.continuation).await?;
         if let Some(scope) = message.scope().filter(|_| commands::parse(line).is_none()) {
             let said = Utterance { text: line, source: &source, said_at };
             place.memory.observe(&scope, said).await?;

@@ -187,7 +187,8 @@ impl Webhook {
     /// Refuses a callback that names nobody, or an address that is not DingTalk's.
     fn check(&self, callback: &Callback) -> Result<(), Refusal> {
         let sender = &callback.sender;
-        if sender.staff_id.is_none() && sender.sender_id.is_none() {
+        let named = |id: &Option<String>| id.as_deref().is_some_and(|id| !id.trim().is_empty());
+        if !named(&sender.staff_id) && !named(&sender.sender_id) {
             return Err(Refusal {
                 reason: "malformed",
                 error: ApiError::bad_request(

@@ -27,6 +27,10 @@ pub use crate::store::Scope;
 /// Longest statement kept, in characters; what is longer is a document, not a fact about somebody.
 pub const MAX_STATEMENT_CHARS: usize = 2_000;
 
+/// How many memories are compared with a statement to see whether it is known: the same words rank
+/// first, together with what repeats them.
+const ALIKE: usize = 8;
+
 /// A memory that came to mind.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recalled {
@@ -74,9 +78,18 @@ impl Memory {
     pub async fn observe(&self, scope: &Scope, said: Utterance<'_>) -> Result<usize> {
         let Some(statement) = self.worth_keeping(said.text) else { return Ok(0) };
         let started = Instant::now();
-        let kept = self.keep(scope, &statement, said).await;
+        let kept = self.keep_once(scope, &statement, said).await;
         self.metrics.memory_operation("observe", kept.is_ok(), started);
-        kept.map(|_| 1)
+        kept
+    }
+
+    /// Keeps a statement unless the person made the very same one before.
+    async fn keep_once(&self, scope: &Scope, text: &str, said: Utterance<'_>) -> Result<usize> {
+        let alike = self.ranked(scope, text, ALIKE).await?;
+        if alike.iter().any(|known| known.record.text == text) {
+            return Ok(0);
+        }
+        self.keep(scope, text, said).await.map(|_| 1)
     }
 
     /// What [`observe`](Self::observe) would keep of a text.

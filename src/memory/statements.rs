@@ -21,7 +21,6 @@ const QUESTION_WORDS: &[&str] = &[
     "哪个",
     "哪些",
     "哪天",
-    "谁",
     "多少",
     "几点",
     "是不是",
@@ -54,9 +53,7 @@ const ENGLISH_OPENINGS: &[&str] = &[
     "could",
     "would",
     "should",
-    "will",
     "shall",
-    "may",
     "have",
     "has",
     "please",
@@ -95,6 +92,24 @@ const CHINESE_OPENINGS: &[&str] = &[
     "查一下",
     "说说",
     "讲讲",
+];
+/// Openings that ask for what follows to be kept: more of a statement than any.
+const ASKED_TO_REMEMBER: &[&str] = &[
+    "请记住",
+    "请记得",
+    "记住",
+    "记得",
+    "帮我记住",
+    "帮我记一下",
+    "请叫我",
+    "叫我",
+    "以后叫我",
+    "please remember",
+    "remember that",
+    "please call me",
+    "call me",
+    "please note",
+    "note that",
 ];
 /// What is said out of courtesy.
 const COURTESIES: &[&str] = &[
@@ -157,8 +172,14 @@ fn is_statement(sentence: &str) -> bool {
     if COURTESIES.contains(&bare) || !says_something(bare) {
         return false;
     }
+    if ASKED_TO_REMEMBER.iter().any(|opening| bare.starts_with(opening)) {
+        return !QUESTION_ENDINGS.iter().any(|ending| bare.ends_with(ending));
+    }
     if bare.chars().any(is_han) {
+        // "他是谁" asks; "我是谁不重要" does not.
         let asks = QUESTION_ENDINGS.iter().any(|e| bare.ends_with(e))
+            || bare.ends_with('谁')
+            || bare.starts_with('谁')
             || QUESTION_WORDS.iter().any(|w| bare.contains(w));
         return !asks && !CHINESE_OPENINGS.iter().any(|o| bare.starts_with(o));
     }
@@ -185,6 +206,12 @@ mod tests {
             "下周三我要去上海出差！",
             "工单 A-1024 归我管",
             "I'm allergic to peanuts",
+            "请记住我叫李雷",
+            "请叫我老王",
+            "记住，工号 1024 是我",
+            "我是谁不重要",
+            "Please remember that my son is called Tim",
+            "May is my wife",
         ] {
             assert_eq!(of(text).as_deref(), Some(text));
         }
@@ -196,6 +223,8 @@ mod tests {
             "我叫什么名字？",
             "你记得我的狗叫什么",
             "我的猫还好吗",
+            "记得我的名字吗",
+            "那个人是谁",
             "What is my dog called",
             "Can you help me",
             "帮我写一首诗",

@@ -32,6 +32,10 @@ pub type Turn = NewTurn;
 pub struct Continuation {
     /// The thread.
     pub thread: String,
+    /// The person whose thread it is.
+    pub user_id: String,
+    /// The message it goes on with: forgetting what was made from that takes the turns along.
+    pub source: String,
     /// What was said.
     pub turns: Vec<NewTurn>,
     /// Forget what was said before.
@@ -39,6 +43,8 @@ pub struct Continuation {
     /// What the bot now waits to hear a yes to, and until when; `None` takes an older question
     /// back.
     pub question: Option<(String, i64)>,
+    /// What the person was told that is told once.
+    pub told: Option<&'static str>,
 }
 
 /// Recent turns, and what the bot waits to hear. A thread is one person in one conversation.
@@ -53,8 +59,8 @@ pub trait ConversationStore {
     /// Lets a thread go on, for an answer to no message of the inbox.
     async fn continue_thread(&self, continuation: Continuation) -> Result<()>;
 
-    /// Notes that a person was told something; `true` the first time.
-    async fn tell_once(&self, user_id: &str, what: &str) -> Result<bool>;
+    /// Whether a person was told something that is told once, see [`Continuation::told`].
+    async fn was_told(&self, user_id: &str, what: &str) -> Result<bool>;
 
     /// Forgets turns older than `before`, at most `limit`; returns how many.
     async fn prune_turns(&self, before: i64, limit: usize) -> Result<usize>;

@@ -144,7 +144,8 @@ pub trait MemoryStore {
     /// How many memories a scope has.
     async fn count_memories(&self, scope: &Scope) -> Result<usize>;
 
-    /// Forgets the memory with this number; `source` is what asked for it.
+    /// Forgets the memory with this number, and the turns of conversation it was made from;
+    /// `source` is what asked for it.
     async fn forget_memory(
         &self,
         scope: &Scope,
@@ -156,7 +157,8 @@ pub trait MemoryStore {
     /// Forgets every memory and reminder of a scope in one transaction; returns how many. Asked
     /// again by the same source, it returns the same count and forgets nothing more.
     ///
-    /// When the scope is a whole person, what was said before `now` and is still on its way to
+    /// When the scope is a whole person, every turn of the person's conversations goes too, and what
+    /// was said before `now` and is still on its way to
     /// memory is not kept either.
     async fn forget_all(&self, scope: &Scope, source: &str, now: i64) -> Result<usize>;
 

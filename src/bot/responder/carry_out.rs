@@ -67,16 +67,8 @@ impl Responder {
         scope: &Scope,
         language: Language,
     ) -> Result<String> {
-        if text.chars().count() > MAX_STATEMENT_CHARS {
-            return Ok(match language {
-                Language::Chinese => {
-                    format!("太长了，一条记忆最多 {MAX_STATEMENT_CHARS} 字，请分开记。")
-                }
-                Language::English => format!(
-                    "That is too long: a memory has at most {MAX_STATEMENT_CHARS} characters. \
-                     Please split it."
-                ),
-            });
+        if let Some(refusal) = too_long(text, language) {
+            return Ok(refusal);
         }
         let said = Utterance { text, source: incoming.source, said_at: incoming.said_at };
         let number = self.memory.remember(scope, said).await?.number;
@@ -94,6 +86,9 @@ impl Responder {
         scope: &Scope,
         language: Language,
     ) -> Result<String> {
+        if let Some(refusal) = too_long(text, language) {
+            return Ok(refusal);
+        }
         let Some(target) = outgoing::push_target(incoming.message, &self.dingtalk) else {
             return Ok(language
                 .pick(
@@ -109,7 +104,7 @@ impl Responder {
         let elsewhere = target.is_elsewhere();
         let reminder = NewReminder {
             user_id: scope.user_id().to_owned(),
-            text: text.chars().take(MAX_STATEMENT_CHARS).collect(),
+            text: text.to_owned(),
             interval_millis,
             next_at: incoming.said_at + interval_millis,
             target: target.to_json(),
@@ -128,7 +123,7 @@ impl Responder {
             });
         };
         self.alarm.notify_one();
-        let every = humantime::format_duration(interval);
+        let every = spoken(interval, language);
         let mut said = match language {
             Language::Chinese => format!("好的，每 {every} 提醒一次（#{number}）：{text}"),
             Language::English => format!("Every {every} I will remind you (#{number}): {text}"),
@@ -180,7 +175,7 @@ impl Responder {
         }
         for reminder in &reminders {
             let interval = Duration::from_millis(reminder.interval_millis.unsigned_abs());
-            let every = humantime::format_duration(interval);
+            let every = spoken(interval, language);
             let text = one_line(&reminder.text);
             let _ = match language {
                 Language::Chinese => {
@@ -236,7 +231,7 @@ impl Responder {
         let memories = self.memory.count(scope).await?;
         let reminders = self.store.reminders(scope.user_id()).await?.len();
         if memories + reminders == 0 {
-            let text = language.pick("没有可忘记的。", "There is nothing to forget.");
+            let text = language.pick("没有可以忘记的内容。", "There is nothing to forget.");
             return Ok(Answer::plain(text, "command"));
         }
         let text = match language {
@@ -278,6 +273,41 @@ fn help() -> String {
     format!("**命令**\n\n{}\n**Commands**\n\n{}", list(HELP_CHINESE), list(HELP_ENGLISH))
 }
 
+/// What is said to a text that is too long to be kept.
+fn too_long(text: &str, language: Language) -> Option<String> {
+    (text.chars().count() > MAX_STATEMENT_CHARS).then(|| match language {
+        Language::Chinese => format!("太长了，一条最多 {MAX_STATEMENT_CHARS} 字，请分开记。"),
+        Language::English => format!(
+            "That is too long: at most {MAX_STATEMENT_CHARS} characters are kept in one. Please \
+             split it."
+        ),
+    })
+}
+
+/// An interval in the units people use: `1 天`, `1 小时 30 分钟`, `90 秒` never.
+fn spoken(interval: Duration, language: Language) -> String {
+    let units = [
+        (86_400, "天", "day"),
+        (3_600, "小时", "hour"),
+        (60, "分钟", "minute"),
+        (1, "秒", "second"),
+    ];
+    let mut left = interval.as_secs();
+    let mut parts = Vec::new();
+    for (length, chinese, english) in units {
+        let count = left / length;
+        left %= length;
+        if count > 0 {
+            parts.push(match language {
+                Language::Chinese => format!("{count} {chinese}"),
+                Language::English if count == 1 => format!("1 {english}"),
+                Language::English => format!("{count} {english}s"),
+            });
+        }
+    }
+    parts.join(" ")
+}
+
 fn explain(usage: Usage, language: Language) -> &'static str {
     match usage {
         Usage::RememberNothing => language.pick(
@@ -286,8 +316,11 @@ fn explain(usage: Usage, language: Language) -> &'static str {
              /remember 30m drink water",
         ),
         Usage::Interval => language.pick(
-            "间隔要在 1 秒到 366 天之间，例如 30m、2h、1d。",
-            "The interval must be between 1 second and 366 days, such as 30m, 2h or 1d.",
+            "间隔要写成秒数或 30m、2h、1d 这样，从 1 秒到 366 天，到点会反复提醒，例如：\
+             /remember 30m 喝水。只提醒一次的还不支持。",
+            "The interval is a number of seconds or such as 30m, 2h or 1d, from 1 second to 366 \
+             days, and the reminder repeats: /remember 30m drink water. One that comes only once \
+             is not supported yet.",
         ),
         Usage::ForgetWhat => language.pick(
             "要忘记哪一条？例如：/forget 3（编号见 /memories），或 /forget all",
@@ -311,4 +344,18 @@ fn unknown(nearest: Option<&str>, language: Language) -> String {
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_said_in_the_units_people_use() {
+        let said = |seconds, language| spoken(Duration::from_secs(seconds), language);
+        assert_eq!(said(31 * 86_400, Language::Chinese), "31 天");
+        assert_eq!(said(5_400, Language::Chinese), "1 小时 30 分钟");
+        assert_eq!(said(90, Language::English), "1 minute 30 seconds");
+        assert_eq!(said(2, Language::English), "2 seconds");
+    }
 }

@@ -75,12 +75,15 @@ pub(crate) async fn a_question_is_open_until_its_time_or_the_next_answer(engine:
 
 pub(crate) async fn a_person_is_told_once(engine: &impl Engine) {
     let store = engine.open();
-    assert_eq!(store.tell_once("ann", "offline").await, Ok(true));
-    assert_eq!(store.tell_once("ann", "offline").await, Ok(false));
-    assert_eq!(store.tell_once("ann", "another thing").await, Ok(true));
-    assert_eq!(store.tell_once("bob", "offline").await, Ok(true));
+    let told =
+        Continuation { user_id: "ann".into(), told: Some("offline"), ..said("t", Vec::new()) };
+    assert_eq!(store.was_told("ann", "offline").await, Ok(false));
+    store.continue_thread(told.clone()).await.unwrap();
+    store.continue_thread(told).await.unwrap();
+    assert_eq!(store.was_told("ann", "another thing").await, Ok(false));
+    assert_eq!(store.was_told("bob", "offline").await, Ok(false));
     drop(store);
-    assert_eq!(engine.open().tell_once("ann", "offline").await, Ok(false));
+    assert_eq!(engine.open().was_told("ann", "offline").await, Ok(true));
 }
 
 pub(crate) async fn old_turns_are_pruned(engine: &impl Engine) {

@@ -90,7 +90,7 @@ pub(crate) async fn an_answer_changes_everything_or_nothing(engine: &impl Engine
         thread: "t".into(),
         turns: vec![turn(TurnRole::User, "before")],
         question: Some(("old".into(), NOW + 10)),
-        forget_before: false,
+        ..Continuation::default()
     };
     store.continue_thread(begun).await.unwrap();
     let id = accept(&*store, message("k", "c")).await;
@@ -101,6 +101,7 @@ pub(crate) async fn an_answer_changes_everything_or_nothing(engine: &impl Engine
             turns: vec![turn(TurnRole::User, "asked"), turn(TurnRole::Assistant, "answered")],
             forget_before: true,
             question: Some(("new".into(), NOW + 10)),
+            ..Continuation::default()
         },
     };
     // What another reader sees is before or after, never between.

@@ -1,8 +1,9 @@
 //! The long-term memory of every engine.
 
-use super::{Engine, NOW, memory, reminder};
+use super::{Engine, NOW, memory, reminder, turn};
 use crate::store::{
-    Forgotten, LexicalStatistics, MemoryRecord, NewMemory, Scope, Store, StoreError, Stored,
+    Continuation, Forgotten, LexicalStatistics, MemoryRecord, NewMemory, Scope, Store, StoreError,
+    Stored, TurnRole,
 };
 
 fn person(user_id: &str) -> Scope {
@@ -223,6 +224,30 @@ pub(crate) async fn forget_all_takes_memories_and_reminders(engine: &impl Engine
     assert_eq!(store.forget_all(&ann, "another", NOW).await, Ok(1));
     assert_eq!(listed(&*store, &bob).await, ["his"]);
     assert_eq!(store.reminders("bob").await.unwrap().len(), 1);
+}
+
+pub(crate) async fn forgetting_takes_the_turns_along(engine: &impl Engine) {
+    let store = engine.open();
+    let (ann, bob) = (person("ann"), person("bob"));
+    for (user, thread, source) in
+        [("ann", "a", "source of tea"), ("ann", "b", "m2"), ("bob", "c", "source of tea")]
+    {
+        let said = Continuation {
+            thread: thread.into(),
+            user_id: user.into(),
+            source: source.into(),
+            turns: vec![turn(TurnRole::User, "tea"), turn(TurnRole::Assistant, "noted")],
+            ..Continuation::default()
+        };
+        store.continue_thread(said).await.unwrap();
+    }
+    keep(&*store, &bob, NewMemory { id: "his".into(), ..memory("tea") }).await;
+    let number = keep(&*store, &ann, memory("tea")).await.number;
+    let turns = async |thread| store.recent_turns(thread, 10).await.unwrap().len();
+    store.forget_memory(&ann, number, "m", NOW).await.unwrap();
+    assert_eq!((turns("a").await, turns("b").await, turns("c").await), (0, 2, 2));
+    store.forget_all(&ann, "n", NOW).await.unwrap();
+    assert_eq!((turns("b").await, turns("c").await), (0, 2), "in every conversation, hers alone");
 }
 
 pub(crate) async fn what_was_said_before_forget_all_is_not_kept_after_it(engine: &impl Engine) {

@@ -85,6 +85,7 @@ macro_rules! every_case {
                 forgetting_asked_again_says_the_same,
                 a_forgotten_memory_does_not_come_back,
                 forget_all_takes_memories_and_reminders,
+                forgetting_takes_the_turns_along,
                 what_was_said_before_forget_all_is_not_kept_after_it,
                 forget_all_of_a_narrower_scope_leaves_the_rest,
                 a_text_comes_back_as_it_was_said,

@@ -49,13 +49,12 @@ impl ConversationStore for SqliteStore {
         self.writer.write(move |c| continue_thread(c, &continuation)).await
     }
 
-    async fn tell_once(&self, user_id: &str, what: &str) -> Result<bool> {
-        let (user_id, what) = (user_id.to_owned(), what.to_owned());
-        self.writer
-            .write(move |c| {
-                c.prepare_cached("INSERT INTO told VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-                    .execute([user_id, what])
-                    .map(|added| added == 1)
+    async fn was_told(&self, user_id: &str, what: &str) -> Result<bool> {
+        let told = [user_id.to_owned(), what.to_owned()];
+        self.readers
+            .read(move |c| {
+                c.prepare_cached("SELECT 1 FROM told WHERE user_id = ?1 AND what = ?2")?
+                    .exists(told)
             })
             .await
     }
@@ -73,6 +72,14 @@ impl ConversationStore for SqliteStore {
     }
 }
 
+/// Forgets what a person said in every conversation; with a `source`, in that message alone, and
+/// what was answered to it.
+pub(super) fn forget(c: &Connection, user_id: &str, source: Option<&str>) -> rusqlite::Result<()> {
+    c.prepare_cached("DELETE FROM turns WHERE user_id = ?1 AND (?2 IS NULL OR source = ?2)")?
+        .execute(params![user_id, source])
+        .map(|_| ())
+}
+
 /// Adds what was said to its thread; the oldest turns past [`KEPT_TURNS`] go.
 pub(super) fn continue_thread(c: &Connection, next: &Continuation) -> rusqlite::Result<()> {
     let thread = next.thread.as_str();
@@ -84,17 +91,23 @@ pub(super) fn continue_thread(c: &Connection, next: &Continuation) -> rusqlite::
         c.prepare_cached("INSERT INTO questions VALUES (?1, ?2, ?3)")?
             .execute(params![thread, what, until])?;
     }
+    if let Some(what) = next.told {
+        c.prepare_cached("INSERT INTO told VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+            .execute([&next.user_id, what])?;
+    }
     if next.turns.is_empty() {
         return Ok(());
     }
-    let mut insert =
-        c.prepare_cached("INSERT INTO turns (thread, role, text, at) VALUES (?1, ?2, ?3, ?4)")?;
+    let mut insert = c.prepare_cached(
+        "INSERT INTO turns (thread, user_id, source, role, text, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
     for turn in &next.turns {
         let role = match turn.role {
             TurnRole::User => 0,
             TurnRole::Assistant => 1,
         };
-        insert.execute(params![thread, role, turn.text, turn.at])?;
+        insert.execute(params![thread, next.user_id, next.source, role, turn.text, turn.at])?;
     }
     c.prepare_cached(
         "DELETE FROM turns WHERE thread = ?1 AND id <= (

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{SqliteStore, owners, reminders};
+use super::{SqliteStore, conversation, owners, reminders};
 use crate::store::{
     Forgotten, LexicalStatistics, MemoryRecord, MemoryStore, NewMemory, Posting, Result, Scope,
     Stored,
@@ -103,14 +103,19 @@ impl MemoryStore for SqliteStore {
             .write(move |c| {
                 let owner = owners::owner(c, scope.user_id())?;
                 let (user, agent, app, run) = narrow(&scope);
-                let key: Option<i64> = c
+                let found: Option<(i64, Option<String>)> = c
                     .prepare_cached(&format!(
-                        "SELECT m.key FROM memories m WHERE {IN_SCOPE} AND m.number = ?5"
+                        "SELECT m.key, m.source FROM memories m WHERE {IN_SCOPE} AND m.number = ?5"
                     ))?
-                    .query_row(params![user, agent, app, run, number], |r| r.get(0))
+                    .query_row(params![user, agent, app, run, number], |r| {
+                        Ok((r.get(0)?, r.get(1)?))
+                    })
                     .optional()?;
-                match key {
-                    Some(key) => {
+                match found {
+                    Some((key, made_from)) => {
+                        if let Some(made_from) = made_from {
+                            conversation::forget(c, scope.user_id(), Some(&made_from))?;
+                        }
                         remove(c, owner, key)?;
                         owners::note_forgotten(c, owner, &source, 1, now)?;
                         Ok(Forgotten::Now)
@@ -143,6 +148,7 @@ impl MemoryStore for SqliteStore {
                 let whole_person = (agent, app, run) == (None, None, None);
                 let reminders = if whole_person { reminders::remove(c, owner, None)? } else { 0 };
                 if whole_person {
+                    conversation::forget(c, scope.user_id(), None)?;
                     c.prepare_cached(
                         "UPDATE owners SET forgot_all_at = max(forgot_all_at, ?2) WHERE id = ?1",
                     )?

@@ -45,11 +45,15 @@ CREATE INDEX sends_by_sender ON sends (sender, at);
 CREATE TABLE turns (
     id     INTEGER PRIMARY KEY,
     thread TEXT NOT NULL,
+    -- Whose thread it is, and the message it was said in: forgetting takes it along.
+    user_id TEXT NOT NULL,
+    source TEXT NOT NULL,
     role   INTEGER NOT NULL,
     text   TEXT NOT NULL,
     at     INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX turns_by_thread ON turns (thread, id);
+CREATE INDEX turns_by_user ON turns (user_id, source);
 CREATE INDEX turns_by_age ON turns (at);
 
 CREATE TABLE questions (

@@ -113,7 +113,7 @@ async fn a_write_that_fails_does_not_disturb_those_it_shares_with() {
     assert!(matches!(panicked, Err(StoreError::Failed(_))), "{panicked:?}");
     assert!(matches!((&before, &after), (Ok(Accepted::New(_)), Ok(Accepted::New(_)))));
     assert_eq!(store.inbox_depth().await.unwrap().pending, 2);
-    assert_eq!(store.tell_once("halfway", "x").await, Ok(true), "nothing of it stays");
+    assert_eq!(store.was_told("halfway", "x").await, Ok(false), "nothing of it stays");
     assert_eq!(store.reminder_count().await, Ok(0));
     assert!(commits(&metrics, "ok") <= 3);
     assert_eq!(failures.load(Ordering::Relaxed), 0, "that says nothing of the store");
