@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::tasks::Tasks;
@@ -36,6 +36,11 @@ use crate::telemetry::process::ProcessCollector;
 const OTHER_DESCRIPTORS: u64 = 512;
 /// Least time for messages and deliveries under way once the last request was answered.
 const LEAST_DRAIN: Duration = Duration::from_secs(1);
+
+/// How long before the deadline callers that wait on the line are told that there is no answer.
+const DISMISS_BEFORE: Duration = Duration::from_millis(500);
+/// How long the store may take to write what waits and close.
+const LONGEST_CLOSE: Duration = Duration::from_secs(10);
 
 /// Runs the daemon until it is told to stop. `announce` is told the addresses once it is ready:
 /// listening, the store open, the workers running.
@@ -101,8 +106,14 @@ pub async fn run(
     // First the requests, for a caller may wait on the line for its answer; then what is under
     // way behind them. What is not finished stays on disk for the next start.
     stop_http.cancel();
-    tasks.drain("http", deadline + LEAST_DRAIN).await;
-    house.inbox.settled().await;
+    if !tasks.drain("http", deadline - DISMISS_BEFORE.min(settings.server.drain_timeout)).await {
+        // Rather a 503 that says where the message is than a cut connection.
+        house.inbox.dismiss_waiters();
+        tasks.drain("http", deadline + LEAST_DRAIN).await;
+    }
+    if timeout_at(deadline + LEAST_DRAIN, house.inbox.settled()).await.is_err() {
+        tracing::warn!("messages were still being kept; their senders heard nothing");
+    }
     stop_bot.cancel();
     let unfinished = tasks.drain_all(deadline.max(Instant::now() + LEAST_DRAIN)).await;
     if !unfinished.is_empty() {
@@ -266,8 +277,11 @@ fn store_observer(health: Arc<Health>) -> Observer {
 async fn close_store(store: Arc<SqliteStore>) {
     match Arc::try_unwrap(store) {
         Ok(store) => {
-            if let Err(error) = tokio::task::spawn_blocking(move || store.close()).await {
-                tracing::error!(%error, "the store did not close well");
+            let closing = tokio::task::spawn_blocking(move || store.close());
+            match tokio::time::timeout(LONGEST_CLOSE, closing).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "the store did not close well"),
+                Err(_) => tracing::error!("the disk does not answer; the store is left as it is"),
             }
         }
         // A task that did not end in time holds it: nothing acknowledged is lost by that.

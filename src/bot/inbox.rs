@@ -107,6 +107,11 @@ impl Inbox {
         self.inner.under_way.wait().await;
     }
 
+    /// Tells every caller that waits for an answer that it will not come on this line.
+    pub fn dismiss_waiters(&self) {
+        self.inner.waiters().clear();
+    }
+
     /// Notes that a message has come to its end, and hands the answer, if there is one, to a
     /// caller that waits for it.
     pub(super) fn ended(&self, message: Option<&Message>, answer: Option<&str>) {

@@ -56,8 +56,8 @@ pub struct Limits {
 /// Accepts and serves connections until `shutdown`, then drains, and returns when the last
 /// connection is closed.
 ///
-/// Draining: connections the kernel has already completed are still served; then the listeners are
-/// closed, requests under way are answered with `connection: close`, idle connections are closed,
+/// Draining: as long as requests under way at that moment are being answered, new connections are
+/// still served; then those the kernel has already completed, and the listeners are closed, requests under way are answered with `connection: close`, idle connections are closed,
 /// and what is left at [`Limits::drain_timeout`] is cut. Dropping the future cuts everything.
 pub async fn serve<S, B>(
     listeners: Vec<Listener>,
@@ -112,10 +112,30 @@ pub async fn serve<S, B>(
         }
     }
     shared.draining.store(true, Ordering::Relaxed);
+    let deadline = Instant::now() + limits.drain_timeout;
+    // While requests under way are being answered, whoever asks for `/health` hears that the daemon
+    // is stopping. Only what was under way at the signal is waited for.
+    let owed = connections.being_answered();
+    let mut arrived = Some(Instant::now() + ARRIVAL);
+    while connections.has_any(&owed) {
+        tokio::select! {
+            biased;
+            () = sleep_until(deadline) => break,
+            () = sleep_until(arrived.unwrap_or(deadline)), if arrived.is_some() => {
+                arrived = None;
+                connections.finish();
+            }
+            Some(ended) = connections.tasks.join_next_with_id() => connections.forget(ended),
+            accepted = poll_fn(|cx| poll_accept(&listeners, &mut turn, cx)) => match accepted {
+                Ok((stream, peer)) => connections.admit(stream, peer, &service),
+                Err(_) => tokio::time::sleep(BACKOFF.0).await,
+            },
+        }
+    }
     for (stream, peer) in listeners.into_iter().flat_map(Listener::close) {
         connections.admit(stream, peer, &service);
     }
-    connections.drain(limits.drain_timeout).await;
+    connections.drain(deadline.saturating_duration_since(Instant::now())).await;
 }
 
 /// The next connection of any listener, each in turn the first to be asked.
@@ -190,6 +210,22 @@ struct Connections {
 }
 
 impl Connections {
+    /// Lets every connection end after the request under way, if there is one.
+    fn finish(&self) {
+        self.open.values().for_each(|connection| connection.finish());
+    }
+
+    /// The connections on which a request is being answered.
+    fn being_answered(&self) -> Vec<Id> {
+        let busy = self.open.iter().filter(|(_, connection)| connection.is_busy());
+        busy.map(|(id, _)| *id).collect()
+    }
+
+    /// Whether any of these connections is still open.
+    fn has_any(&self, ids: &[Id]) -> bool {
+        ids.iter().any(|id| self.open.contains_key(id))
+    }
+
     /// Serves a new connection, if there is or can be made room for it.
     fn admit<S, B>(&mut self, stream: TcpStream, peer: SocketAddr, service: &S)
     where
@@ -283,7 +319,7 @@ impl Connections {
         if timeout_at(arrived, self.all_ended()).await.is_ok() {
             return;
         }
-        self.open.values().for_each(|connection| connection.finish());
+        self.finish();
         if timeout_at(deadline, self.all_ended()).await.is_err() {
             tracing::warn!(
                 connections = self.open.len(),

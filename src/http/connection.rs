@@ -92,6 +92,11 @@ impl Connection {
         (since != BUSY && !self.shed.load(Ordering::Relaxed)).then_some(since)
     }
 
+    /// Whether a request is being answered.
+    pub(super) fn is_busy(&self) -> bool {
+        self.idle_since.load(Ordering::Relaxed) == BUSY
+    }
+
     /// Whether it can be dropped at once: no request is being answered, and the last answer need
     /// not be waited for, because there was none or because room is needed more.
     fn is_owed_nothing(&self) -> bool {

@@ -52,14 +52,15 @@ impl Tasks {
         }
     }
 
-    /// Waits until a task has ended, at most until `deadline`.
-    pub(super) async fn drain(&mut self, name: &'static str, deadline: Instant) {
+    /// Waits until a task has ended, at most until `deadline`; `false`: it has not.
+    pub(super) async fn drain(&mut self, name: &'static str, deadline: Instant) -> bool {
         while self.names.values().any(|running| *running == name) {
             match timeout_at(deadline, self.next_ended()).await {
                 Ok(Some(_)) => {}
-                Ok(None) | Err(_) => return,
+                Ok(None) | Err(_) => return false,
             }
         }
+        true
     }
 
     /// Waits until every task has ended; those that have not by `deadline` are aborted, and named.

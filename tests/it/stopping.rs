@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::PATIENCE;
 use crate::support::daemon::Daemon;
+use crate::support::http::{self, Answer};
 use crate::support::model::Reply;
 use crate::support::settings::Settings;
 use crate::support::stage::Stage;
@@ -29,6 +30,48 @@ async fn a_request_being_answered_when_the_daemon_stops_is_answered() {
     assert_eq!((answer.status, answer.body.trim()), (200, "just in time"));
     let status = stage.daemon.wait_exit().await;
     assert_eq!(status.code(), Some(0), "{status}");
+}
+
+#[tokio::test]
+async fn who_asks_while_it_stops_hears_so() {
+    let mut stage = Stage::new().await;
+    stage.model.hold();
+    let callback = stage.dingtalk.callback().without_session().text("wait for me").build();
+    let asking = stage.daemon.try_post(&callback);
+    let stopping = async {
+        stage.model.wait_for_question("wait for me").await;
+        let written = stage.daemon.log().len();
+        stage.daemon.sigterm();
+        let heard = stage.daemon.log().find(written, PATIENCE, |_| Some(())).await;
+        assert!(heard.is_some(), "the daemon says that it is stopping");
+        // On a connection of its own, as a load balancer asks.
+        let answer =
+            Answer::of(http::client().get(stage.daemon.url("/health")).send().await.unwrap());
+        let answer = answer.await;
+        assert_eq!(answer.status, 503, "{answer:?}");
+        assert_eq!(answer.json()["status"], "error");
+        assert_eq!(answer.header("connection"), "close");
+        stage.model.release();
+    };
+    let (answer, ()) = tokio::join!(asking, stopping);
+    assert_eq!(answer.unwrap().status, 200);
+    assert_eq!(stage.daemon.wait_exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_caller_on_the_line_hears_that_there_is_no_answer() {
+    let mut stage = Stage::with(|settings| settings.text("server.drain_timeout", "1s")).await;
+    stage.model.hold();
+    let callback = stage.dingtalk.callback().without_session().text("wait for me").build();
+    let asking = stage.daemon.try_post(&callback);
+    let stopping = async {
+        stage.model.wait_for_question("wait for me").await;
+        stage.daemon.sigterm();
+    };
+    let (answer, ()) = tokio::join!(asking, stopping);
+    let message = answer.unwrap().error(503);
+    assert!(message.contains("kept"), "{message}");
+    assert_eq!(stage.daemon.wait_exit().await.code(), Some(0));
 }
 
 #[tokio::test]

@@ -100,14 +100,18 @@ async fn draining_answers_what_is_under_way_and_closes() {
 
     server.shutdown.cancel();
     assert_eq!(idle.rest().await + &half.rest().await, "");
-    assert!(TcpStream::connect(server.address).await.is_err(), "no one listens any more");
+    // Who comes meanwhile is served, once.
+    let mut late = server.connect().await;
+    late.send("GET /health HTTP/1.1\r\nhost: t\r\n\r\n").await;
+    assert_eq!(header(&late.rest().await, "connection"), Some("close"));
     assert!(!server.done.is_finished());
     server.gate.add_permits(1);
     let answer = busy.rest().await;
     assert_eq!((content(&answer), header(&answer, "connection")), ("waited", Some("close")));
     drop(busy);
-    let metrics = server.metrics.clone();
+    let (metrics, address) = (server.metrics.clone(), server.address);
     server.stopped().await;
+    assert!(TcpStream::connect(address).await.is_err(), "no one listens any more");
     assert_eq!(metrics.http_connections.get(), 0);
 }
 
