@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::printed::visible;
 use super::workplace::Workplace;
 use crate::bot::responder::{Incoming, Responder};
 use crate::bot::{Message, commands};
@@ -30,7 +31,7 @@ pub(super) struct Chat {
 impl Chat {
     pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         anyhow::ensure!(Scope::user(&self.user).is_some(), "--user must not be empty");
-        let place = match Workplace::open(sources)? {
+        let place = match Workplace::open(sources, true)? {
             Ok(place) => place,
             Err(code) => return Ok(code),
         };
@@ -63,7 +64,7 @@ impl Chat {
                 continue;
             }
             let answer = place.runtime.block_on(self.say(&line, &responder, &place))?;
-            writeln!(out, "{answer}")?;
+            writeln!(out, "{}", visible(&answer))?;
         }
     }
 

@@ -5,8 +5,37 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Subcommand};
 use clap_complete::Shell;
+use clap_mangen::roff::{Roff, bold, roman};
 
 use super::Cli;
+
+const EXIT_STATUS: &[(&str, &str)] = &[
+    ("0", "Done; for the daemon: stopped cleanly."),
+    ("1", "It failed; standard error says why."),
+    ("64", "The command line makes no sense."),
+    ("78", "The configuration is not valid."),
+];
+const FILES: &[(&str, &str)] = &[
+    ("/etc/dingbot/dingbot.toml", "The configuration, unless --config names another."),
+    ("/etc/dingbot/conf.d/*.toml", "More of it, in the order of the names; later wins."),
+    (
+        "dingbot.db",
+        "The store, in $STATE_DIRECTORY, else in $XDG_STATE_HOME/dingbot, else in \
+         ~/.local/state/dingbot, unless store.url names another file.",
+    ),
+];
+const ENVIRONMENT: &[(&str, &str)] = &[
+    ("DINGBOT_SECTION__KEY", "Any setting, such as DINGBOT_LLM__API_KEY."),
+    ("PORT", "The port of server.listen."),
+    (
+        "OPENAI_API_KEY, OPENAI_API_BASE, OPENAI_MODEL, OPENAI_REQUEST_TIMEOUT",
+        "llm.api_key, llm.base_url, llm.model, and llm.timeout in seconds.",
+    ),
+    ("FORCE_MOCK_OPENAI", "1: answer offline."),
+    ("ACCESS_TOKEN, SECRET", "The group robot named default."),
+    ("DATABASE_PATH", "The file of the store."),
+    ("STATE_DIRECTORY, CREDENTIALS_DIRECTORY", "Set by systemd."),
+];
 
 #[derive(Debug, Args)]
 pub(super) struct Generate {
@@ -43,8 +72,7 @@ impl Generate {
 }
 
 /// One page for the program and all its commands.
-fn man(command: clap::Command, out: &mut Vec<u8>) -> std::io::Result<()> {
-    let mut command = command.disable_help_flag(false);
+fn man(mut command: clap::Command, out: &mut Vec<u8>) -> std::io::Result<()> {
     command.build();
     let page = clap_mangen::Man::new(command.clone()).section("8");
     page.render_title(out)?;
@@ -52,20 +80,63 @@ fn man(command: clap::Command, out: &mut Vec<u8>) -> std::io::Result<()> {
     page.render_synopsis_section(out)?;
     page.render_description_section(out)?;
     page.render_options_section(out)?;
-    writeln!(out, ".SH COMMANDS")?;
+    let mut commands = Roff::new();
+    commands.control("SH", ["COMMANDS"]);
     for subcommand in command.get_subcommands() {
         for (name, command) in leaves("dingbot", subcommand) {
-            let command = command.clone().name(name.clone());
-            writeln!(out, ".SS {name}")?;
-            let page = clap_mangen::Man::new(command.clone());
-            page.render_synopsis_section(out)?;
-            page.render_description_section(out)?;
-            if command.get_arguments().next().is_some() {
-                page.render_options_section(out)?;
-            }
+            describe(&name, command, &mut commands);
         }
     }
-    Ok(())
+    section(&mut commands, "EXIT STATUS", EXIT_STATUS);
+    section(&mut commands, "FILES", FILES);
+    section(&mut commands, "ENVIRONMENT", ENVIRONMENT);
+    commands.to_writer(out)
+}
+
+/// A command's heading, what it does, and its own arguments.
+fn describe(name: &str, command: &clap::Command, page: &mut Roff) {
+    let arguments =
+        || command.get_arguments().filter(|a| !a.is_global_set() && a.get_id() != "help");
+    let usage: Vec<String> = arguments().map(usage).collect();
+    page.control("SS", [format!("{name} {}", usage.join(" ")).trim_end()]);
+    page.text([roman(command.get_about().map(ToString::to_string).unwrap_or_default())]);
+    for argument in arguments() {
+        page.control("TP", []);
+        page.text([bold(usage_of(argument))]);
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        let default = argument.get_default_values().first().map(|v| v.to_string_lossy());
+        let default = default.map(|v| format!(" [default: {v}]")).unwrap_or_default();
+        page.text([roman(format!("{help}{default}"))]);
+    }
+}
+
+/// An argument as a synopsis has it.
+fn usage(argument: &clap::Arg) -> String {
+    let plain = usage_of(argument);
+    if argument.is_required_set() { plain } else { format!("[{plain}]") }
+}
+
+fn usage_of(argument: &clap::Arg) -> String {
+    let value = argument
+        .get_value_names()
+        .filter(|_| argument.get_action().takes_values())
+        .and_then(|names| names.first())
+        .map(ToString::to_string);
+    match (argument.get_long(), value) {
+        (Some(long), Some(value)) => format!("--{long} {value}"),
+        (Some(long), None) => format!("--{long}"),
+        (None, Some(value)) => value,
+        (None, None) => argument.get_id().to_string().to_uppercase(),
+    }
+}
+
+fn section(page: &mut Roff, title: &str, entries: &[(&str, &str)]) {
+    page.control("SH", [title]);
+    for (term, text) in entries {
+        page.control("TP", []);
+        page.text([bold(*term)]);
+        page.text([roman(*text)]);
+    }
 }
 
 /// A command, or those below it, with their whole names.
@@ -92,9 +163,12 @@ mod tests {
     fn the_manual_names_every_command() {
         let page = generated(What::Man);
         assert!(page.starts_with(".ie \\n(.g") || page.contains(".TH dingbot 8"), "{page}");
-        for name in ["dingbot serve", "dingbot memory search", "dingbot outbox retry"] {
-            assert!(page.contains(&format!(".SS {name}")), "{name}");
+        for name in ["dingbot serve [", "dingbot memory search ", "dingbot outbox retry "] {
+            let name = name.replace('-', "\\-");
+            assert!(page.contains(&format!(".SS \"{name}")), "{name}: {page}");
         }
+        let sections = page.lines().filter(|line| line.starts_with(".SH")).count();
+        assert_eq!(sections, 8, "{page}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `dingbot health`: what `curl /health` would say, where there is no curl.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ pub(super) struct Health {
     /// Ask for every check
     #[arg(long)]
     verbose: bool,
+    /// Ask at this address instead of that of server.listen (or PORT)
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
 }
 
 impl Health {
@@ -27,7 +31,8 @@ impl Health {
             Ok(settings) => settings,
             Err(code) => return Ok(code),
         };
-        let listen = settings.server.listen.first().copied().context("server.listen is empty")?;
+        let configured = settings.server.listen.first().copied();
+        let listen = self.listen.or(configured).context("server.listen is empty")?;
         let query = if self.verbose { "?verbose=1" } else { "" };
         let url = format!("http://{}/health{query}", reachable(listen));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -37,7 +42,12 @@ impl Health {
                 .send()
                 .await
                 .map_err(reqwest::Error::without_url)
-                .with_context(|| format!("no answer from {url}: is `dingbot serve` running?"))?;
+                .with_context(|| {
+                    format!(
+                        "no answer from {url} (server.listen, PORT or --listen say where): is \
+                         `dingbot serve` running?"
+                    )
+                })?;
             let status = response.status();
             anyhow::Ok((status, response.text().await?))
         })?;

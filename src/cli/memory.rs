@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::printed::one_line;
 use super::workplace::Workplace;
 use crate::config::Sources;
 use crate::memory::{MAX_STATEMENT_CHARS, Scope, Utterance};
@@ -94,7 +95,8 @@ struct Line<'a> {
 
 impl Memory {
     pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-        let place = match Workplace::open(sources)? {
+        let create = matches!(self.action, Action::Add { .. });
+        let place = match Workplace::open(sources, create)? {
             Ok(place) => place,
             Err(code) => return Ok(code),
         };
@@ -161,7 +163,7 @@ fn print(
         writeln!(out, "{}", serde_json::to_string(&line)?)?;
     } else {
         let score = score.map(|s| format!("  {s:.2}")).unwrap_or_default();
-        let text = line.text.replace('\n', " ");
+        let text = one_line(line.text);
         writeln!(out, "#{}  {}{score}  {text}", line.number, line.created_at)?;
     }
     Ok(())

@@ -14,6 +14,7 @@ mod generate;
 mod health;
 mod memory;
 mod outbox;
+mod printed;
 mod serve;
 mod workplace;
 
@@ -87,8 +88,8 @@ pub fn main() -> ExitCode {
             drop(out);
             serve.run(&mut sources)
         }
-        Command::Check => Ok(check::run(&sources, &mut out)),
-        Command::Config => Ok(config::run(&sources, &mut out)),
+        Command::Check => check::run(&sources, &mut out).map_err(Into::into),
+        Command::Config => config::run(&sources, &mut out).map_err(Into::into),
         Command::Chat(chat) => chat.run(&sources, &mut out),
         Command::Health(health) => health.run(&sources, &mut out),
         Command::Memory(memory) => memory.run(&sources, &mut out),

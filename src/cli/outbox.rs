@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::printed::one_line;
 use super::workplace::Workplace;
 use crate::bot::outgoing::Outgoing;
 use crate::config::Sources;
@@ -81,7 +82,7 @@ struct Line<'a> {
 
 impl Outbox {
     pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-        let place = match Workplace::open(sources)? {
+        let place = match Workplace::open(sources, false)? {
             Ok(place) => place,
             Err(code) => return Ok(code),
         };
@@ -128,9 +129,9 @@ fn print(out: &mut dyn Write, delivery: &Delivery, json: bool) -> anyhow::Result
         writeln!(out, "{}", serde_json::to_string(&line)?)?;
         return Ok(());
     }
-    let excerpt: String = line.text.replace('\n', " ").chars().take(EXCERPT).collect();
-    let Line { id, state, to, created_at, attempts, .. } = line;
-    let error = line.error.unwrap_or("-");
-    writeln!(out, "{id}  {state}  {created_at}  attempts={attempts}  {to}  {error}  {excerpt:?}")?;
+    let excerpt: String = one_line(line.text).chars().take(EXCERPT).collect();
+    let Line { id, state, created_at, attempts, .. } = line;
+    let (to, error) = (one_line(line.to), one_line(line.error.unwrap_or("-")));
+    writeln!(out, "{id}  {state}  {created_at}  attempts={attempts}  {to}  {error}  {excerpt}")?;
     Ok(())
 }

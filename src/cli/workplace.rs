@@ -50,15 +50,17 @@ pub(super) struct Workplace {
 }
 
 impl Workplace {
-    /// Opens the store that the daemon uses; both may at the same time.
-    pub(super) fn open(sources: &Sources) -> anyhow::Result<Result<Self, ExitCode>> {
+    /// Opens the store that the daemon uses; both may at the same time. Without `create` a store
+    /// that is not there is an error: an empty one would be the wrong answer.
+    pub(super) fn open(sources: &Sources, create: bool) -> anyhow::Result<Result<Self, ExitCode>> {
         let settings = match settings(sources) {
             Ok(settings) => settings,
             Err(code) => return Ok(Err(code)),
         };
         let metrics = Arc::new(Metrics::new());
         let path = config::state_path(&settings, &sources.environment);
-        let store = Arc::new(SqliteStore::open(Options::new(path, Arc::clone(&metrics)))?);
+        let options = Options { create, ..Options::new(path, Arc::clone(&metrics)) };
+        let store = Arc::new(SqliteStore::open(options)?);
         let kept: Arc<dyn crate::store::Store> = Arc::clone(&store) as _;
         let memory = Arc::new(Memory::new(kept, Arc::clone(&metrics), settings.memory.extract));
         let runtime = tokio::runtime::Builder::new_current_thread()

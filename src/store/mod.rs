@@ -62,6 +62,27 @@ pub enum OpenError {
         /// What the system said.
         reason: String,
     },
+    /// There is no file, and none was to be made.
+    #[error(
+        "there is no store at {path}: does `dingbot serve` run as another user, or with another \
+         store.url (or DATABASE_PATH)?"
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is no room to open it.
+    #[error("the disk with the store {path} is full: free space there, then start again")]
+    Full {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is a folder, a device or a pipe.
+    #[error("{path} is not a regular file: set store.url (or DATABASE_PATH) to a file")]
+    NotAFile {
+        /// What is there.
+        path: PathBuf,
+    },
     /// The file is no SQLite database, or is damaged.
     #[error(
         "{path} is not a dingbot store or is damaged ({reason}); it was left as it is: restore a \

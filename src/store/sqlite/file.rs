@@ -18,18 +18,28 @@ pub(super) enum Log {
     Filled,
 }
 
-/// Makes the folder and the file, for this user alone, unless they are there: they will hold what
-/// people said. Returns the path without symbolic links, so that everybody locks the same file.
-pub(super) fn make(path: &Path) -> Result<PathBuf, OpenError> {
+/// The path of the file without symbolic links, so that everybody locks the same file. With
+/// `create`, folder and file are made unless they are there, for this user alone: they will hold
+/// what people said.
+pub(super) fn find(path: &Path, create: bool) -> Result<PathBuf, OpenError> {
     let refused = |e: io::Error| not_writable(path, &e);
+    if create {
+        make(path).map_err(refused)?;
+    }
+    path.canonicalize().map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound if !create => OpenError::Missing { path: path.into() },
+        _ => refused(e),
+    })
+}
+
+fn make(path: &Path) -> io::Result<()> {
     if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(refused)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
     match File::options().write(true).create_new(true).mode(0o600).open(path) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(refused(e)),
-        _ => {}
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+        _ => Ok(()),
     }
-    path.canonicalize().map_err(refused)
 }
 
 /// Refuses what is no store of ours, changing no byte of it and leaving nothing beside it. With a
@@ -37,8 +47,7 @@ pub(super) fn make(path: &Path) -> Result<PathBuf, OpenError> {
 pub(super) fn inspect(path: &Path) -> Result<Log, OpenError> {
     let metadata = fs::metadata(path).map_err(|e| not_writable(path, &e))?;
     if !metadata.is_file() {
-        let reason = "it is not a regular file".into();
-        return Err(OpenError::NotWritable { path: path.into(), reason });
+        return Err(OpenError::NotAFile { path: path.into() });
     }
     // The log is looked at first: if it is empty now, what it held is in the file.
     let log = match fs::metadata(beside(path, "-wal")) {
@@ -114,5 +123,8 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn not_writable(path: &Path, error: &io::Error) -> OpenError {
+    if error.kind() == io::ErrorKind::StorageFull {
+        return OpenError::Full { path: path.into() };
+    }
     OpenError::NotWritable { path: path.into(), reason: error.to_string() }
 }

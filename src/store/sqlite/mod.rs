@@ -38,8 +38,10 @@ pub type Observer = Arc<dyn Fn(&Result<()>) + Send + Sync>;
 /// How the file is opened.
 #[derive(Clone)]
 pub struct Options {
-    /// The file; it and its folder are made if they are not there.
+    /// The file.
     pub path: PathBuf,
+    /// Make the file and its folder if they are not there; what only reads does not.
+    pub create: bool,
     /// Refuse the file while another holder of the lock works on it: the daemon does, a command
     /// that lists something does not.
     pub exclusive: bool,
@@ -55,7 +57,7 @@ impl Options {
     /// The usual way, for a command beside the daemon.
     pub fn new(path: PathBuf, metrics: Arc<Metrics>) -> Self {
         let observer: Observer = Arc::new(|_| {});
-        Self { path, exclusive: false, max_batch: MAX_BATCH, observer, metrics }
+        Self { path, create: true, exclusive: false, max_batch: MAX_BATCH, observer, metrics }
     }
 }
 
@@ -72,7 +74,7 @@ impl SqliteStore {
     /// Opens the file and brings its layout up to date. Blocks; the file of another program, a
     /// damaged one or a newer one is left as it is.
     pub fn open(options: Options) -> std::result::Result<Self, OpenError> {
-        let path = file::make(&options.path)?;
+        let path = file::find(&options.path, options.create)?;
         let path = path.as_path();
         let failed = |e| open_error(path, e);
         let log = file::inspect(path)?;
@@ -157,9 +159,9 @@ fn open_error(path: &Path, error: rusqlite::Error) -> OpenError {
             ErrorCode::CannotOpen
             | ErrorCode::ReadOnly
             | ErrorCode::PermissionDenied
-            | ErrorCode::DiskFull
             | ErrorCode::SystemIoFailure,
         ) => OpenError::NotWritable { path, reason },
+        Some(ErrorCode::DiskFull) => OpenError::Full { path },
         _ => OpenError::Failed { path, reason },
     }
 }

@@ -233,10 +233,23 @@ fn what_is_no_folder_and_what_is_no_file_is_refused() {
     let a_device = SqliteStore::open(options.clone()).expect_err("opened");
     symlink("nowhere/at/all", place.file()).unwrap();
     let a_dangling_link = SqliteStore::open(place.options()).expect_err("opened");
-    for error in [below_a_file, a_folder, a_device, a_dangling_link] {
-        assert!(matches!(error, OpenError::NotWritable { .. }), "{error}");
+    for (error, is_there) in
+        [(below_a_file, false), (a_folder, true), (a_device, true), (a_dangling_link, false)]
+    {
+        assert_eq!(matches!(error, OpenError::NotAFile { .. }), is_there, "{error}");
+        assert_eq!(matches!(error, OpenError::NotWritable { .. }), !is_there, "{error}");
         assert!(error.to_string().contains("store.url"), "{error}");
     }
+}
+
+#[test]
+fn what_only_reads_makes_no_store() {
+    let place = Place::new();
+    let mut options = place.options();
+    options.create = false;
+    let error = SqliteStore::open(options).expect_err("opened");
+    assert!(matches!(error, OpenError::Missing { .. }), "{error}");
+    assert!(!place.file().exists());
 }
 
 #[test]
