@@ -140,3 +140,44 @@ async fn a_port_that_is_taken_is_named() {
     assert_eq!(status.code(), Some(1), "{log}");
     assert!(log.contains(&address), "{log}");
 }
+
+#[tokio::test]
+async fn a_store_that_cannot_be_used_is_told_in_a_sentence_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let garbage = folder.path().join("garbage.db");
+    std::fs::write(&garbage, "this is no database, and never was one\n".repeat(500)).unwrap();
+    let newer = folder.path().join("newer.db");
+    let written = rusqlite::Connection::open(&newer).unwrap();
+    written
+        .execute_batch(
+            "CREATE TABLE t (x); PRAGMA user_version = 99; PRAGMA application_id = 1684172660",
+        )
+        .unwrap();
+    written.close().unwrap();
+    let below_a_file = garbage.join("dingbot.db");
+    let cases = [
+        (&garbage, "is not a dingbot store or is damaged"),
+        (&newer, "was written by a newer dingbot"),
+        (&below_a_file, "cannot write the store"),
+        (&folder.path().to_owned(), "is not a regular file"),
+    ];
+    for (path, sentence) in cases {
+        let before = std::fs::read(path).ok();
+        let url = format!("sqlite://{}", path.display());
+        let (status, said) = Daemon::start_and_fail(Settings::bare().text("store.url", &url)).await;
+        assert_eq!(status.code(), Some(1), "{said}");
+        assert_eq!(said.matches(sentence).count(), 1, "{said}");
+        assert!(said.contains(path.to_str().unwrap()), "{said}");
+        assert_eq!(std::fs::read(path).ok(), before, "{} was changed", path.display());
+    }
+}
+
+#[tokio::test]
+async fn a_second_start_on_the_same_store_is_refused() {
+    let first = Daemon::start(Settings::bare()).await;
+    let url = format!("sqlite://{}", first.state_directory().join("dingbot.db").display());
+    let (status, said) = Daemon::start_and_fail(Settings::bare().text("store.url", &url)).await;
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("another dingbot (process {})", first.pid())), "{said}");
+    assert_eq!(first.get("/health").await.status, 200);
+}
