@@ -82,7 +82,7 @@ impl Audit {
         // A backlog on a busy machine takes its time: it is lost when nothing more comes.
         let mut seen = 0;
         loop {
-            let before = open.len();
+            let (before, from) = (open.len(), seen);
             let answered = |message: &Message| {
                 seen += 1;
                 if let Some(parcel) = Parcel::in_text(&message.text) {
@@ -90,7 +90,7 @@ impl Audit {
                 }
                 open.is_empty().then_some(())
             };
-            if dingtalk.record().find(seen, AFTERWARDS, answered).await.is_some() {
+            if dingtalk.record().find(from, AFTERWARDS, answered).await.is_some() {
                 return;
             }
             assert!(open.len() < before, "{} are lost: {open:?}", open.len());
