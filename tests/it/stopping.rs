@@ -10,6 +10,15 @@ use crate::support::model::Reply;
 use crate::support::settings::Settings;
 use crate::support::stage::Stage;
 
+/// Tells the daemon to stop once the model was asked, and waits until it has heard.
+async fn stop_while_asked(stage: &Stage) {
+    stage.model.wait_for_question("wait for me").await;
+    let written = stage.daemon.log().len();
+    stage.daemon.sigterm();
+    let heard = stage.daemon.log().find(written, PATIENCE, |_| Some(())).await;
+    assert!(heard.is_some(), "the daemon says that it is stopping");
+}
+
 #[tokio::test]
 async fn a_request_being_answered_when_the_daemon_stops_is_answered() {
     let mut stage = Stage::new().await;
@@ -18,11 +27,7 @@ async fn a_request_being_answered_when_the_daemon_stops_is_answered() {
     let callback = stage.dingtalk.callback().without_session().text("wait for me").build();
     let asking = stage.daemon.try_post(&callback);
     let stopping = async {
-        stage.model.wait_for_question("wait for me").await;
-        let written = stage.daemon.log().len();
-        stage.daemon.sigterm();
-        let heard = stage.daemon.log().find(written, PATIENCE, |_| Some(())).await;
-        assert!(heard.is_some(), "the daemon says that it is stopping");
+        stop_while_asked(&stage).await;
         stage.model.release();
     };
     let (answer, ()) = tokio::join!(asking, stopping);
@@ -39,11 +44,7 @@ async fn who_asks_while_it_stops_hears_so() {
     let callback = stage.dingtalk.callback().without_session().text("wait for me").build();
     let asking = stage.daemon.try_post(&callback);
     let stopping = async {
-        stage.model.wait_for_question("wait for me").await;
-        let written = stage.daemon.log().len();
-        stage.daemon.sigterm();
-        let heard = stage.daemon.log().find(written, PATIENCE, |_| Some(())).await;
-        assert!(heard.is_some(), "the daemon says that it is stopping");
+        stop_while_asked(&stage).await;
         // On a connection of its own, as a load balancer asks.
         let answer =
             Answer::of(http::client().get(stage.daemon.url("/health")).send().await.unwrap());
@@ -98,11 +99,7 @@ async fn a_second_signal_stops_at_once() {
     let callback = stage.dingtalk.callback().without_session().text("wait for me").build();
     let asking = stage.daemon.try_post(&callback);
     let stopping = async {
-        stage.model.wait_for_question("wait for me").await;
-        let written = stage.daemon.log().len();
-        stage.daemon.sigterm();
-        let heard = stage.daemon.log().find(written, PATIENCE, |_| Some(())).await;
-        assert!(heard.is_some(), "the daemon says that it is stopping");
+        stop_while_asked(&stage).await;
         stage.daemon.sigterm();
         Instant::now()
     };
