@@ -11,7 +11,7 @@
 //! | 4 | [`bot`] |
 //! | 3 | [`memory`], [`dingtalk`], [`llm`] |
 //! | 2 | [`store`], [`outbound`] |
-//! | 1 | [`config`], [`telemetry`], [`language`] |
+//! | 1 | [`config`], [`telemetry`], [`language`], [`live`] |
 
 pub mod bot;
 pub mod cli;
@@ -19,6 +19,7 @@ pub mod config;
 pub mod dingtalk;
 pub mod http;
 pub mod language;
+pub mod live;
 pub mod llm;
 pub mod memory;
 pub mod outbound;

@@ -1,117 +1,179 @@
 //! The daemon: builds every room, wires them, and takes them down in order.
 
+mod house;
+mod reload;
+mod store;
 mod tasks;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::sync::Notify;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::house::model;
+use self::house::{Ground, House};
+use self::reload::Reloader;
 use self::tasks::Tasks;
-use crate::bot::{
-    Courier, Housekeeping, Inbox, Mailbox, Reminders, Responder, Settler, Worker, commands,
-};
-use crate::config::Settings;
-use crate::dingtalk::DingTalk;
-use crate::http::webhook::{Webhook, webhook};
-use crate::http::{self, StatusState, accept, listener};
-use crate::llm::ChatModel;
-use crate::memory::Memory;
-use crate::service::signals::StopSignals;
-use crate::store::sqlite::{Observer, Options, SqliteStore};
-use crate::store::{Store, StoreError};
+use crate::bot::Inbox;
+use crate::config::{Settings, Sources};
+use crate::http::{self, accept, listener};
+use crate::service::control::{self, ControlSocket, Request};
+use crate::service::notify::Notifier;
+use crate::service::signals::{Signal, Signals};
+use crate::service::watchdog::{Part, Watchdog};
+use crate::store::Store;
 use crate::telemetry::clock::Clock;
 use crate::telemetry::health::{Health, Status};
+use crate::telemetry::logging::LevelHandle;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::process::ProcessCollector;
+use crate::telemetry::progress::{Probe, pulse};
 
 /// File descriptors beside those of connections: the store, the log, requests to DingTalk and the
 /// model.
 const OTHER_DESCRIPTORS: u64 = 512;
 /// Least time for messages and deliveries under way once the last request was answered.
 const LEAST_DRAIN: Duration = Duration::from_secs(1);
-
 /// How long before the deadline callers that wait on the line are told that there is no answer.
 const DISMISS_BEFORE: Duration = Duration::from_millis(500);
-/// How long the store may take to write what waits and close.
-const LONGEST_CLOSE: Duration = Duration::from_secs(10);
+
+/// What the daemon is started with.
+#[allow(missing_debug_implementations, reason = "the sources hold secrets")]
+pub struct Start {
+    /// The settings, as they were read at the start.
+    pub settings: Settings,
+    /// Where they were read from; a reload reads them again.
+    pub sources: Sources,
+    /// Where the store is.
+    pub store: PathBuf,
+    /// Sockets to listen on in place of `server.listen`; none: that is listened on.
+    pub sockets: Vec<TcpListener>,
+    /// Changes the level of the log.
+    pub level: LevelHandle,
+}
 
 /// Runs the daemon until it is told to stop. `announce` is told the addresses once it is ready:
 /// listening, the store open, the workers running.
 ///
 /// An error is for the operator: one sentence that says what to do.
-pub async fn run(
-    settings: Settings,
-    store_path: PathBuf,
-    announce: impl FnOnce(&[SocketAddr]),
-) -> anyhow::Result<()> {
+pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::Result<()> {
+    let Start { settings, sources, store: store_path, sockets, level } = start;
     let process = ProcessCollector::new();
-    let mut signals = StopSignals::listen().context("cannot listen for signals")?;
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
     let clock = Clock::System;
     let metrics = Arc::new(Metrics::new());
     let health = Arc::new(Health::new(clock.clone()));
+    let notifier = Notifier::start();
     raise_descriptor_limit(&settings);
 
     // First the port, so that a second start fails before it touches the store.
-    let listeners = listener::bind(&settings.server.listen)?;
+    let listeners = listen_on(sockets, &settings)?;
     let listen: Vec<SocketAddr> = listeners.iter().map(listener::Listener::local_addr).collect();
-    let store = open_store(&store_path, &metrics, &health).await?;
-    let kept: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
+    let store = notifier.taking_time(store::open(&store_path, &metrics, &health)).await?;
+    let ground = Ground {
+        store: Arc::clone(&store) as Arc<dyn Store>,
+        clock: clock.clone(),
+        metrics: Arc::clone(&metrics),
+        health: Arc::clone(&health),
+    };
+    let house = notifier.taking_time(House::build(&settings, &ground, process)).await?;
+    drop(ground);
 
-    let house = House::build(&settings, kept, &clock, &metrics, &health, process).await?;
     let stop_http = CancellationToken::new();
     let stop_bot = CancellationToken::new();
+    let stop_service = CancellationToken::new();
     let mut tasks = Tasks::new(Arc::clone(&health), Arc::clone(&metrics));
-    let limits = accept::Limits {
-        max_connections: settings.server.max_connections,
-        header_timeout: settings.server.header_timeout,
-        drain_timeout: settings.server.drain_timeout,
-    };
-    let service =
-        http::service(house.routes, settings.server.trusted_proxies.clone(), Arc::clone(&metrics));
-    let (arrivals, mail) = (house.arrivals, house.mail);
-    tasks.spawn("worker", house.worker.run(arrivals, stop_bot.clone()));
-    tasks.spawn("courier", house.courier.run(mail, stop_bot.clone()));
+    let (worker_probe, worker_pulse) = pulse("worker");
+    let (http_probe, http_pulse) = pulse("http");
+    tasks.spawn("worker", house.worker.run(house.arrivals, worker_pulse, stop_bot.clone()));
+    tasks.spawn("courier", house.courier.run(house.mail, stop_bot.clone()));
     tasks.spawn("reminders", house.reminders.run(stop_bot.clone()));
     tasks.spawn("settler", house.settler.run(stop_bot.clone()));
     tasks.spawn("housekeeping", house.housekeeping.run(stop_bot.clone()));
-    let server = accept::serve(listeners, service, limits, Arc::clone(&metrics), stop_http.clone());
+    let proxies = house.furniture.trusted_proxies.clone();
+    let service = http::service(house.routes, proxies, Arc::clone(&metrics));
+    let limits = house.furniture.limits.clone();
+    let metered = Arc::clone(&metrics);
+    let server = accept::serve(listeners, service, limits, metered, http_pulse, stop_http.clone());
     tasks.spawn("http", server);
+    let watchdog = Watchdog::new(
+        notifier.clone(),
+        vec![alive(worker_probe), alive(http_probe), writing(&store)],
+        status_line(&listen, &house.inbox, &health),
+    );
+    tasks.spawn("watchdog", watchdog.run(stop_service.clone()));
+    let (requests, mut asked) = mpsc::channel(1);
+    if let Some(socket) = control_socket(&sources, &store_path) {
+        tasks.spawn("control", socket.run(requests, stop_service.clone()));
+    }
+    let inbox = house.inbox;
+    let mut reloader =
+        Reloader::new(sources, settings, house.furniture, level, clock, Arc::clone(&metrics));
 
-    metrics.config_last_reload_successful.set(1);
-    metrics.config_last_reload_success_timestamp.set(clock.now_millis() as f64 / 1_000.0);
     metrics.ready.set(1);
     tracing::info!(
-        listen = listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        listen = joined(&listen),
         store = %store_path.display(),
-        answers = if settings.llm.is_offline() { "offline" } else { settings.llm.model.as_str() },
+        answers = answers(reloader.running()),
         version = crate::VERSION,
         revision = crate::REVISION,
         "ready"
     );
-    advise(&settings);
+    advise(reloader.running());
+    let status = status_line(&listen, &inbox, &health);
+    notifier.ready(&status());
     announce(&listen);
 
-    let signal = tasks.watch_until(signals.stop()).await;
+    let signal = loop {
+        match tasks.watch_until(next_call(&mut signals, &mut asked)).await {
+            Call::Stop(signal) => break signal,
+            Call::Reload(asker) => {
+                notifier.reloading();
+                let report = reloader.reload().await;
+                notifier.ready(&status());
+                // Nobody, after a signal; and who asked may have given up.
+                let _ = asker.map(|asker| asker.send(report));
+            }
+        }
+    };
     metrics.ready.set(0);
     health.draining(true);
-    tracing::info!(signal, inbox = house.inbox.depth(), "stopping: draining");
-    let deadline = Instant::now() + settings.server.drain_timeout;
-    // First the requests, for a caller may wait on the line for its answer; then what is under
-    // way behind them. What is not finished stays on disk for the next start.
+    let drain_timeout = reloader.running().server.drain_timeout;
+    drop(reloader);
+    tracing::info!(signal, inbox = inbox.depth(), "stopping: draining");
+    notifier.stopping("stopping: finishing what was accepted");
+    stop_service.cancel();
+    notifier.taking_time(drain(&mut tasks, &inbox, drain_timeout, &stop_http, &stop_bot)).await;
+    drop(inbox);
+    drop(status);
+    notifier.taking_time(store::close(store)).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Takes the tasks down in order: first the requests, for a caller may wait on the line for its
+/// answer; then what is under way behind them. What is not finished in time stays on disk for the
+/// next start.
+async fn drain(
+    tasks: &mut Tasks,
+    inbox: &Inbox,
+    limit: Duration,
+    stop_http: &CancellationToken,
+    stop_bot: &CancellationToken,
+) {
+    let deadline = Instant::now() + limit;
     stop_http.cancel();
-    if !tasks.drain("http", deadline - DISMISS_BEFORE.min(settings.server.drain_timeout)).await {
+    if !tasks.drain("http", deadline - DISMISS_BEFORE.min(limit)).await {
         // Rather a 503 that says where the message is than a cut connection.
-        house.inbox.dismiss_waiters();
+        inbox.dismiss_waiters();
         tasks.drain("http", deadline + LEAST_DRAIN).await;
     }
-    if timeout_at(deadline + LEAST_DRAIN, house.inbox.settled()).await.is_err() {
+    if timeout_at(deadline + LEAST_DRAIN, inbox.settled()).await.is_err() {
         tracing::warn!("messages were still being kept; their senders heard nothing");
     }
     stop_bot.cancel();
@@ -119,174 +181,100 @@ pub async fn run(
     if !unfinished.is_empty() {
         tracing::warn!(?unfinished, "not finished in time; kept for the next start");
     }
-    drop((house.inbox, house.webhook));
-    close_store(store).await;
-    tracing::info!("stopped");
-    Ok(())
 }
 
-/// Every room, wired, and nothing running yet.
-struct House {
-    inbox: Inbox,
-    webhook: Arc<Webhook>,
-    routes: warp::filters::BoxedFilter<(warp::reply::Response,)>,
-    arrivals: tokio::sync::mpsc::UnboundedReceiver<String>,
-    mail: tokio::sync::mpsc::UnboundedReceiver<String>,
-    worker: Worker,
-    courier: Courier,
-    reminders: Reminders,
-    settler: Settler,
-    housekeeping: Housekeeping,
+/// What the daemon is asked from outside.
+enum Call {
+    /// By this signal.
+    Stop(&'static str),
+    /// By somebody who waits for the report, or by a signal.
+    Reload(Option<Request>),
 }
 
-impl House {
-    async fn build(
-        settings: &Settings,
-        store: Arc<dyn Store>,
-        clock: &Clock,
-        metrics: &Arc<Metrics>,
-        health: &Arc<Health>,
-        process: ProcessCollector,
-    ) -> anyhow::Result<Self> {
-        let dingtalk =
-            Arc::new(DingTalk::new(&settings.dingtalk, Arc::clone(metrics), clock.clone())?);
-        let model = model(settings, metrics)?;
-        let memory =
-            Arc::new(Memory::new(Arc::clone(&store), Arc::clone(metrics), settings.memory.extract));
-        let alarm = Arc::new(Notify::new());
-        let answered = Arc::new(Notify::new());
-        let (inbox, arrivals) = Inbox::open(
-            Arc::clone(&store),
-            clock.clone(),
-            Arc::clone(metrics),
-            settings.bot.inbox_limit,
-        )
-        .await
-        .context("the inbox cannot be read")?;
-        let (mailbox, mail) = Mailbox::new();
-        let responder = Arc::new(Responder::new(
-            settings,
-            Arc::clone(&store),
-            Arc::clone(&memory),
-            model.clone(),
-            Arc::clone(&dingtalk),
-            clock.clone(),
-            Arc::clone(&alarm),
-        ));
-        let callbacks = Arc::new(Webhook::new(
-            &settings.dingtalk,
-            inbox.clone(),
-            Arc::clone(&dingtalk),
-            clock.clone(),
-            Arc::clone(metrics),
-        ));
-        let status = StatusState::new(
-            Arc::clone(health),
-            Arc::clone(metrics),
-            process,
-            settings.server.metrics_allow.clone(),
-            (commands::HELP_CHINESE, commands::HELP_ENGLISH),
-        );
-        let server = &settings.server;
-        let surface = webhook(Arc::clone(&callbacks), server.max_body_bytes, server.header_timeout);
-        Ok(Self {
-            routes: http::routes(Arc::new(status), surface),
-            worker: Worker {
-                store: Arc::clone(&store),
-                inbox: inbox.clone(),
-                responder,
-                mailbox: mailbox.clone(),
-                settle: Arc::clone(&answered),
-                clock: clock.clone(),
-                metrics: Arc::clone(metrics),
-            },
-            courier: Courier {
-                store: Arc::clone(&store),
-                dingtalk,
-                clock: clock.clone(),
-                metrics: Arc::clone(metrics),
-                health: Arc::clone(health),
-            },
-            reminders: Reminders {
-                store: Arc::clone(&store),
-                mailbox,
-                clock: clock.clone(),
-                alarm,
-            },
-            settler: Settler { store: Arc::clone(&store), memory, answered },
-            housekeeping: Housekeeping {
-                store,
-                inbox: inbox.clone(),
-                clock: clock.clone(),
-                metrics: Arc::clone(metrics),
-                health: Arc::clone(health),
-                model,
-            },
-            inbox,
-            webhook: callbacks,
-            arrivals,
-            mail,
-        })
+async fn next_call(signals: &mut Signals, asked: &mut mpsc::Receiver<Request>) -> Call {
+    tokio::select! {
+        biased;
+        signal = signals.next() => match signal {
+            Signal::Stop(name) => Call::Stop(name),
+            Signal::Reload => Call::Reload(None),
+        },
+        // Without a control socket there is nobody who asks.
+        Some(asker) = asked.recv() => Call::Reload(Some(asker)),
     }
 }
 
-/// The model, unless the bot answers offline.
-pub fn model(
+/// The sockets that were handed over, or those of `server.listen`.
+fn listen_on(
+    sockets: Vec<TcpListener>,
     settings: &Settings,
-    metrics: &Arc<Metrics>,
-) -> anyhow::Result<Option<Arc<ChatModel>>> {
-    if settings.llm.is_offline() {
-        return Ok(None);
+) -> anyhow::Result<Vec<listener::Listener>> {
+    if sockets.is_empty() {
+        return Ok(listener::bind(&settings.server.listen)?);
     }
-    Ok(Some(Arc::new(ChatModel::new(&settings.llm, Arc::clone(metrics))?)))
+    let listeners =
+        listener::adopt(sockets).context("a socket of the socket unit cannot be used")?;
+    tracing::info!("listening on the sockets of the socket unit; server.listen is not used");
+    Ok(listeners)
 }
 
-async fn open_store(
-    path: &std::path::Path,
-    metrics: &Arc<Metrics>,
-    health: &Arc<Health>,
-) -> anyhow::Result<Arc<SqliteStore>> {
-    let mut options = Options::new(path.to_owned(), Arc::clone(metrics));
-    options.exclusive = true;
-    options.observer = store_observer(Arc::clone(health));
-    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await?;
-    health.set("store", Status::Ok, "messages are kept");
-    Ok(Arc::new(opened?))
+/// Where `dingbot reload` reaches the daemon; without it SIGHUP still does.
+fn control_socket(sources: &Sources, store: &std::path::Path) -> Option<ControlSocket> {
+    let path = control::path(&sources.environment, store);
+    ControlSocket::bind(path.clone())
+        .inspect_err(|error| {
+            tracing::warn!(
+                path = %path.display(),
+                %error,
+                "no control socket: `dingbot reload` will not reach this daemon, SIGHUP will"
+            );
+        })
+        .ok()
 }
 
-/// Tells health how it stands with the store, when that changes.
-fn store_observer(health: Arc<Health>) -> Observer {
-    let failing = AtomicBool::new(false);
-    Arc::new(move |outcome: &Result<(), StoreError>| match outcome {
-        Ok(()) => {
-            if failing.swap(false, Ordering::AcqRel) {
-                tracing::info!("the store can be written again");
-                health.set("store", Status::Ok, "messages are kept");
+/// A loop, as the watchdog asks it.
+fn alive(probe: Probe) -> Part {
+    Part::new(probe.name(), move || {
+        let probe = probe.clone();
+        async move { probe.felt().await }
+    })
+}
+
+/// The thread that writes, as the watchdog asks it. It does not keep the store open.
+fn writing(store: &Arc<impl Store + 'static>) -> Part {
+    let store = Arc::downgrade(store);
+    Part::new("store", move || {
+        let store = store.upgrade();
+        async move {
+            match store {
+                Some(store) if store.heartbeat().await.is_ok() => {}
+                _ => std::future::pending().await,
             }
-        }
-        Err(error) => {
-            if !failing.swap(true, Ordering::AcqRel) {
-                tracing::error!(%error, "the store cannot be written");
-            }
-            health.set("store", Status::Error, error.to_string());
         }
     })
 }
 
-/// Closes the store; every room that had it is gone by now.
-async fn close_store(store: Arc<SqliteStore>) {
-    match Arc::try_unwrap(store) {
-        Ok(store) => {
-            let closing = tokio::task::spawn_blocking(move || store.close());
-            match tokio::time::timeout(LONGEST_CLOSE, closing).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(%error, "the store did not close well"),
-                Err(_) => tracing::error!("the disk does not answer; the store is left as it is"),
-            }
-        }
-        // A task that did not end in time holds it: nothing acknowledged is lost by that.
-        Err(_) => tracing::warn!("the store is still in use; it is left to the system"),
+/// Makes the line for `systemctl status`.
+fn status_line(
+    listen: &[SocketAddr],
+    inbox: &Inbox,
+    health: &Arc<Health>,
+) -> impl Fn() -> String + Send + Sync + use<> {
+    let (listen, inbox, health) = (joined(listen), inbox.clone(), Arc::clone(health));
+    move || {
+        let snapshot = health.snapshot();
+        let unwell = snapshot.checks.iter().filter(|check| check.status != Status::Ok);
+        let trouble: String =
+            unwell.map(|check| format!("; {}: {}", check.name, check.message)).collect();
+        format!("listening on {listen}; {} waiting in the inbox{trouble}", inbox.depth())
     }
+}
+
+fn joined(listen: &[SocketAddr]) -> String {
+    listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn answers(settings: &Settings) -> &str {
+    if settings.llm.is_offline() { "offline" } else { &settings.llm.model }
 }
 
 /// Each connection is a file descriptor.

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::lanes::Lanes;
 use super::outgoing::{self, Outgoing, Route};
 use crate::dingtalk::{DingTalk, Message, SendError, SendErrorKind, markdown};
+use crate::live::Live;
 use crate::store::{Delivery, OutboxId, Result, Store};
 use crate::telemetry::clock::Clock;
 use crate::telemetry::health::{Health, Status};
@@ -75,7 +76,7 @@ pub struct Courier {
     /// Where deliveries wait.
     pub store: Arc<dyn Store>,
     /// Where they go.
-    pub dingtalk: Arc<DingTalk>,
+    pub dingtalk: Live<DingTalk>,
     /// The present time.
     pub clock: Clock,
     /// Counts.
@@ -324,6 +325,8 @@ impl Courier {
             text: outgoing.text.clone(),
             mention: outgoing.mention.clone(),
         };
+        // One try goes one way: with the settings of its beginning.
+        let dingtalk = self.dingtalk.get();
         match route {
             Route::Session { expires_at_millis: Some(at), .. } if *at <= now => Err(SendError {
                 kind: SendErrorKind::Expired,
@@ -331,22 +334,18 @@ impl Courier {
                          needed for another way"
                     .into(),
             }),
-            Route::Session { url, .. } => self.dingtalk.send_to_session(url, &message).await,
-            Route::User { .. } | Route::Group { .. } if !self.dingtalk.has_openapi() => {
-                Err(SendError {
-                    kind: SendErrorKind::Refused,
-                    detail: "dingtalk.client_id and dingtalk.client_secret are not both set".into(),
-                })
-            }
+            Route::Session { url, .. } => dingtalk.send_to_session(url, &message).await,
+            Route::User { .. } | Route::Group { .. } if !dingtalk.has_openapi() => Err(SendError {
+                kind: SendErrorKind::Refused,
+                detail: "dingtalk.client_id and dingtalk.client_secret are not both set".into(),
+            }),
             Route::User { robot_code, staff_id } => {
-                self.dingtalk.send_to_user(robot_code.as_deref(), staff_id, &message).await
+                dingtalk.send_to_user(robot_code.as_deref(), staff_id, &message).await
             }
             Route::Group { robot_code, conversation_id } => {
-                self.dingtalk.send_to_group(robot_code.as_deref(), conversation_id, &message).await
+                dingtalk.send_to_group(robot_code.as_deref(), conversation_id, &message).await
             }
-            Route::GroupRobot { name } => {
-                self.dingtalk.send_by_group_robot(name, &message, key).await
-            }
+            Route::GroupRobot { name } => dingtalk.send_by_group_robot(name, &message, key).await,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::inbox::Inbox;
+use crate::live::Live;
 use crate::llm::ChatModel;
 use crate::store::{Result, Store, StoreError};
 use crate::telemetry::clock::Clock;
@@ -42,8 +43,8 @@ pub struct Housekeeping {
     pub metrics: Arc<Metrics>,
     /// Told how it stands with inbox, outbox, store and model.
     pub health: Arc<Health>,
-    /// `None`: offline.
-    pub model: Option<Arc<ChatModel>>,
+    /// Without one: offline.
+    pub model: Live<Option<Arc<ChatModel>>>,
 }
 
 impl Housekeeping {
@@ -96,7 +97,7 @@ impl Housekeeping {
     }
 
     async fn measure(&self) -> Result<()> {
-        match &self.model {
+        match self.model.get().as_ref() {
             Some(model) if model.is_open() => {
                 self.health.set("model", Status::Degraded, "the model kept failing; see the log");
             }

@@ -53,7 +53,7 @@ struct Inner {
     store: Arc<dyn Store>,
     clock: Clock,
     metrics: Arc<Metrics>,
-    limit: usize,
+    limit: AtomicUsize,
     /// Messages accepted, or being accepted, and not yet answered.
     depth: AtomicUsize,
     /// Callers that wait for an answer. The lock is held for a map operation, never across an
@@ -87,6 +87,7 @@ impl Inbox {
         let depth = AtomicUsize::new(store.inbox_depth().await?.pending);
         let waiters = Mutex::default();
         let under_way = TaskTracker::new();
+        let limit = AtomicUsize::new(limit);
         let inner = Inner { store, clock, metrics, limit, depth, waiters, arrivals, under_way };
         Ok((Self { inner: Arc::new(inner) }, conversations))
     }
@@ -133,11 +134,20 @@ impl Inbox {
 
     /// Whether no more messages are accepted for the moment.
     pub fn is_full(&self) -> bool {
-        self.depth() >= self.inner.limit
+        self.depth() >= self.inner.limit()
+    }
+
+    /// Changes how many messages may wait for an answer.
+    pub fn set_limit(&self, limit: usize) {
+        self.inner.limit.store(limit, Ordering::Release);
     }
 }
 
 impl Inner {
+    fn limit(&self) -> usize {
+        self.limit.load(Ordering::Acquire)
+    }
+
     async fn keep(
         self: Arc<Self>,
         place: Place,
@@ -198,7 +208,7 @@ struct Place {
 
 impl Place {
     fn take(inner: &Arc<Inner>) -> Result<Self, Rejection> {
-        let limit = inner.limit;
+        let limit = inner.limit();
         let taken = inner.depth.fetch_update(Ordering::AcqRel, Ordering::Acquire, |depth| {
             (depth < limit).then_some(depth + 1)
         });

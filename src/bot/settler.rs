@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::commands;
 use super::message::Message;
+use crate::live::Live;
 use crate::memory::{Memory, Utterance};
 use crate::store::{InboxMessage, Result, Store};
 
@@ -27,7 +28,7 @@ pub struct Settler {
     /// Where messages are kept.
     pub store: Arc<dyn Store>,
     /// What sees them.
-    pub memory: Arc<Memory>,
+    pub memory: Live<Memory>,
     /// Rung when a message was answered.
     pub answered: Arc<Notify>,
 }
@@ -82,7 +83,7 @@ impl Settler {
         {
             let source = format!("message:{}", kept.id);
             let said = Utterance { text, source: &source, said_at: kept.received_at };
-            self.memory.observe(&scope, said).await?;
+            self.memory.get().observe(&scope, said).await?;
         }
         Ok(())
     }

@@ -15,9 +15,11 @@ use super::lanes::Lanes;
 use super::message::Message;
 use super::outgoing;
 use super::responder::{Answer, Incoming, Responder};
+use crate::live::Live;
 use crate::store::{Answered, InboxMessage, NewDelivery, Store, StoreError};
 use crate::telemetry::clock::Clock;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::progress::Pulse;
 
 /// Conversations worked on at a time. More than may ask the model, so that a command does not
 /// wait behind somebody else's answer.
@@ -35,7 +37,7 @@ pub struct Worker {
     /// Told what was answered.
     pub inbox: Inbox,
     /// Knows the answer.
-    pub responder: Arc<Responder>,
+    pub responder: Live<Responder>,
     /// Told what is to be delivered.
     pub mailbox: Mailbox,
     /// Told that a message waits for its background work.
@@ -48,7 +50,14 @@ pub struct Worker {
 
 impl Worker {
     /// Works until `stop`; then the messages under way are finished and no other is begun.
-    pub async fn run(self, mut arrivals: mpsc::UnboundedReceiver<String>, stop: CancellationToken) {
+    ///
+    /// `pulse` tells whoever asks that messages are taken out.
+    pub async fn run(
+        self,
+        mut arrivals: mpsc::UnboundedReceiver<String>,
+        mut pulse: Pulse,
+        stop: CancellationToken,
+    ) {
         let places = Arc::new(Semaphore::new(MAX_CONVERSATIONS));
         let mut active = Lanes::default();
         let mut sweep = tokio::time::interval_at(Instant::now() + SWEEP, SWEEP);
@@ -56,6 +65,7 @@ impl Worker {
             let conversations = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                () = pulse.beat() => continue,
                 Some(again) = active.next_ended() => again.into_iter().collect(),
                 _ = sweep.tick() => self.store.pending_conversations().await.unwrap_or_default(),
                 Some(conversation) = arrivals.recv() => vec![conversation],
@@ -139,7 +149,7 @@ impl Worker {
     ) -> Result<(Answer, Vec<NewDelivery>), StoreError> {
         let source = format!("message:{}", kept.id);
         let incoming = Incoming { message, source: &source, said_at: kept.received_at };
-        let answer = self.responder.respond(&incoming).await?;
+        let answer = self.responder.get().respond(&incoming).await?;
         let deliveries = outgoing::answer(message, &answer, kept.received_at);
         Ok((answer, deliveries))
     }

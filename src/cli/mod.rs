@@ -15,6 +15,7 @@ mod health;
 mod memory;
 mod outbox;
 mod printed;
+mod reload;
 mod serve;
 mod workplace;
 
@@ -59,6 +60,8 @@ enum Command {
     Check,
     /// Print the settings in force, each with its origin (显示生效的配置)
     Config,
+    /// Have the running daemon read its configuration again (重新加载配置)
+    Reload,
     /// Talk with the bot on the terminal (在终端里对话)
     Chat(chat::Chat),
     /// Ask the local daemon whether it is healthy (检查本机服务是否健康)
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         }
         Command::Check => check::run(&sources, &mut out).map_err(Into::into),
         Command::Config => config::run(&sources, &mut out).map_err(Into::into),
+        Command::Reload => reload::run(&sources, &mut out),
         Command::Chat(chat) => chat.run(&sources, &mut out),
         Command::Health(health) => health.run(&sources, &mut out),
         Command::Memory(memory) => memory.run(&sources, &mut out),

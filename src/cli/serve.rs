@@ -9,6 +9,8 @@ use clap::Args;
 
 use super::workplace::{self, reachable};
 use crate::config::{self, Sources};
+use crate::serve::{self, Start};
+use crate::service::activation;
 use crate::telemetry::logging;
 
 #[derive(Debug, Args)]
@@ -28,21 +30,31 @@ impl Serve {
                 "--listen".to_owned(),
             ));
         }
+        // Before any thread is started: it changes the environment.
+        let sockets = activation::inherited().context(
+            "a socket of the socket unit is no TCP socket; see ListenStream= in dingbot.socket",
+        )?;
         let settings = match workplace::settings(sources) {
             Ok(settings) => settings,
             Err(code) => return Ok(code),
         };
-        let path = config::state_path(&settings, &sources.environment);
-        let flush = logging::start(&settings.log);
+        let logging = logging::start(&settings.log);
+        let start = Start {
+            store: config::state_path(&settings, &sources.environment),
+            settings,
+            sources: sources.clone(),
+            sockets,
+            level: logging.level(),
+        };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .thread_name("dingbot")
             .build()
             .context("cannot start")?;
-        let done = runtime.block_on(crate::serve::run(settings, path, greet));
+        let done = runtime.block_on(serve::run(start, greet));
         // Not waited for: a look-up of a name may hang long after the drain.
         runtime.shutdown_background();
-        drop(flush);
+        drop(logging);
         done.map(|()| ExitCode::SUCCESS)
     }
 }

@@ -16,6 +16,7 @@
 //!
 //! This room does not know what the settings are for, and reads nothing but configuration.
 
+pub mod changes;
 mod credentials;
 mod environment;
 mod file;

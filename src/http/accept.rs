@@ -25,7 +25,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{self, Connection, Shared};
 use super::listener::{self, Listener};
+use crate::live::Live;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::progress::Pulse;
 
 /// What a connection past the limit is told when no other can be closed for it.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
@@ -57,13 +59,16 @@ pub struct Limits {
 /// connection is closed.
 ///
 /// Draining: as long as requests under way at that moment are being answered, new connections are
-/// still served; then those the kernel has already completed, and the listeners are closed, requests under way are answered with `connection: close`, idle connections are closed,
-/// and what is left at [`Limits::drain_timeout`] is cut. Dropping the future cuts everything.
+/// still served; then those the kernel has already completed, and the listeners are closed. An
+/// inherited listener is left at once, with what waits in it, to whoever gets it next. Requests
+/// under way are answered with `connection: close`, idle connections are closed, and what is left
+/// at [`Limits::drain_timeout`] is cut. Dropping the future cuts everything.
 pub async fn serve<S, B>(
-    listeners: Vec<Listener>,
+    mut listeners: Vec<Listener>,
     service: S,
-    limits: Limits,
+    limits: Live<Limits>,
     metrics: Arc<Metrics>,
+    mut pulse: Pulse,
     shutdown: CancellationToken,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
@@ -73,13 +78,12 @@ pub async fn serve<S, B>(
     B::Data: Send,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    let shared = Arc::new(Shared::new(limits.header_timeout, metrics.clone()));
+    let shared = Arc::new(Shared::new(limits.clone(), metrics.clone()));
     let mut connections = Connections {
         open: HashMap::new(),
         tasks: JoinSet::new(),
         idle: Vec::new(),
         none_idle_until: Instant::now(),
-        limit: limits.max_connections.max(1),
         shared: shared.clone(),
         metrics,
     };
@@ -90,6 +94,7 @@ pub async fn serve<S, B>(
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
+            () = pulse.beat() => {}
             Some(ended) = connections.tasks.join_next_with_id() => connections.forget(ended),
             () = sleep_until(paused.unwrap_or_else(Instant::now)), if paused.is_some() => {
                 trouble.pause_until = None;
@@ -112,7 +117,9 @@ pub async fn serve<S, B>(
         }
     }
     shared.draining.store(true, Ordering::Relaxed);
-    let deadline = Instant::now() + limits.drain_timeout;
+    let deadline = Instant::now() + limits.get().drain_timeout;
+    // An inherited socket outlives this process: what waits in it is answered by the next one.
+    listeners.retain(|listener| !listener.is_inherited());
     // While requests under way are being answered, whoever asks for `/health` hears that the daemon
     // is stopping. Only what was under way at the signal is waited for.
     let owed = connections.being_answered();
@@ -204,12 +211,16 @@ struct Connections {
     /// only ever move forward, one whose time is still the same is still the longest idle of all.
     idle: Vec<(u64, Id)>,
     none_idle_until: Instant,
-    limit: usize,
     shared: Arc<Shared>,
     metrics: Arc<Metrics>,
 }
 
 impl Connections {
+    /// Most connections at a time.
+    fn limit(&self) -> usize {
+        self.shared.limits.read(|limits| limits.max_connections.max(1))
+    }
+
     /// Lets every connection end after the request under way, if there is one.
     fn finish(&self) {
         self.open.values().for_each(|connection| connection.finish());
@@ -236,7 +247,7 @@ impl Connections {
         B::Data: Send,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        if self.open.len() >= self.limit && !self.make_room() {
+        if self.open.len() >= self.limit() && !self.make_room() {
             self.metrics.http_connections_refused.with_label_values(&["limit"]).inc();
             tracing::debug!(%peer, "connection refused, all are busy");
             refuse(&stream);
@@ -284,7 +295,7 @@ impl Connections {
     fn find_idle(&mut self) {
         let idle = self.open.iter().filter_map(|(id, c)| Some((c.idle_since()?, *id)));
         self.idle.extend(idle);
-        let batch = (self.limit / 16).clamp(1, FOUND_AT_ONCE);
+        let batch = (self.limit() / 16).clamp(1, FOUND_AT_ONCE);
         if self.idle.len() > batch {
             self.idle.select_nth_unstable_by_key(batch, |(since, _)| *since);
             self.idle.truncate(batch);

@@ -11,7 +11,8 @@ use warp::{Filter, http::header};
 
 use super::error::ApiError;
 
-/// Extracts a body of at most `max` bytes that arrives whole within `limit`.
+/// Extracts a body of at most so many bytes that arrives whole within so much time, as `limits`
+/// says for each request.
 ///
 /// A `Content-Length` past the limit is refused before anything is read; a chunked body as soon as
 /// it passes the limit. Memory grows with what arrives, never with what a header claims.
@@ -19,16 +20,18 @@ use super::error::ApiError;
 /// Rejects with [`ApiError::too_large`], [`ApiError::timeout`], or [`ApiError::bad_request`] for a
 /// body that breaks off.
 pub fn limited(
-    max: usize,
-    limit: Duration,
+    limits: impl Fn() -> (usize, Duration) + Clone + Send + Sync + 'static,
 ) -> impl Filter<Extract = (Bytes,), Error = Rejection> + Clone + Send + Sync + 'static {
     warp::header::optional::<u64>(header::CONTENT_LENGTH.as_str())
         .and(warp::body::stream())
-        .and_then(move |claimed: Option<u64>, body| async move {
-            if claimed.is_some_and(|length| length > max as u64) {
-                return Err(ApiError::too_large(max).reject());
+        .and_then(move |claimed: Option<u64>, body| {
+            let (max, limit) = limits();
+            async move {
+                if claimed.is_some_and(|length| length > max as u64) {
+                    return Err(ApiError::too_large(max).reject());
+                }
+                read(body, max, limit).await.map_err(ApiError::reject)
             }
-            read(body, max, limit).await.map_err(ApiError::reject)
         })
 }
 

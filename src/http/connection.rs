@@ -20,6 +20,8 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use super::accept::Limits;
+use crate::live::Live;
 use crate::telemetry::metrics::Metrics;
 
 /// Largest request header, and so the most memory a connection takes before its request is known.
@@ -36,6 +38,7 @@ pub(super) struct Peer(pub(super) SocketAddr);
 /// What all connections share.
 pub(super) struct Shared {
     http: http1::Builder,
+    pub(super) limits: Live<Limits>,
     metrics: Arc<Metrics>,
     /// The zero of idle times.
     epoch: Instant,
@@ -44,15 +47,19 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(header_timeout: Duration, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(limits: Live<Limits>, metrics: Arc<Metrics>) -> Self {
         let mut http = http1::Builder::new();
         // hyper's own limit of 100 header lines is kept: setting another one costs an allocation
         // a request. A client that shuts its sending half after the request still gets its answer.
-        http.timer(TokioTimer::new())
-            .header_read_timeout(header_timeout)
-            .max_buf_size(MAX_HEADER_BYTES)
-            .half_close(true);
-        Self { http, metrics, epoch: Instant::now(), draining: AtomicBool::new(false) }
+        http.timer(TokioTimer::new()).max_buf_size(MAX_HEADER_BYTES).half_close(true);
+        Self { http, limits, metrics, epoch: Instant::now(), draining: AtomicBool::new(false) }
+    }
+
+    /// HTTP under the limits of the moment.
+    fn http(&self) -> http1::Builder {
+        let mut http = self.http.clone();
+        http.header_read_timeout(self.limits.read(|limits| limits.header_timeout));
+        http
     }
 
     fn now(&self) -> u64 {
@@ -130,7 +137,7 @@ pub(super) async fn serve<S, B>(
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     let tracked = Tracked { service, connection: connection.clone(), shared: shared.clone() };
-    let mut http = shared.http.serve_connection(TokioIo::new(stream), tracked);
+    let mut http = shared.http().serve_connection(TokioIo::new(stream), tracked);
     let mut closing = false;
     let end = loop {
         tokio::select! {

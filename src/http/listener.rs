@@ -60,12 +60,18 @@ impl BindError {
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
+    inherited: bool,
 }
 
 impl Listener {
     /// The address it is bound to, with the true port where 0 was asked for.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether somebody else holds the socket too, and goes on listening when this is closed.
+    pub(super) fn is_inherited(&self) -> bool {
+        self.inherited
     }
 
     /// The next connection; safe to drop and call again.
@@ -108,6 +114,20 @@ pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<Listener>, BindError> {
     addresses.iter().map(|address| bind_one(*address, addresses)).collect()
 }
 
+/// Takes sockets over that somebody else listens on, such as systemd. Must be called within a tokio
+/// runtime.
+///
+/// # Errors
+/// What the system said about one of them.
+pub fn adopt(sockets: Vec<std::net::TcpListener>) -> io::Result<Vec<Listener>> {
+    let adopt = |socket: std::net::TcpListener| {
+        socket.set_nonblocking(true)?;
+        let socket = TcpListener::from_std(socket)?;
+        Ok(Listener { address: socket.local_addr()?, socket, inherited: true })
+    };
+    sockets.into_iter().map(adopt).collect()
+}
+
 fn bind_one(address: SocketAddr, all: &[SocketAddr]) -> Result<Listener, BindError> {
     let everywhere_v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
     let v6_only = address.port() != 0 && all.contains(&everywhere_v4);
@@ -120,7 +140,7 @@ fn bind_one(address: SocketAddr, all: &[SocketAddr]) -> Result<Listener, BindErr
     };
     let listener = bound.and_then(|socket| {
         let socket = TcpListener::from_std(socket.into())?;
-        Ok(Listener { address: socket.local_addr()?, socket })
+        Ok(Listener { address: socket.local_addr()?, socket, inherited: false })
     });
     listener.map_err(|error| BindError::new(address, error))
 }

@@ -24,6 +24,7 @@ use warp::reply::Response;
 use super::client::ClientAddress;
 use super::connection::Peer;
 use super::error::ApiError;
+use crate::live::Live;
 use crate::telemetry::metrics::Metrics;
 
 /// The header that carries a request's id, both ways.
@@ -145,7 +146,7 @@ impl Drop for InFlight {
 }
 
 struct Shared {
-    trusted: Vec<IpNet>,
+    trusted: Live<Vec<IpNet>>,
     counters: Counters,
     ids: Ids,
 }
@@ -163,7 +164,7 @@ impl<S: Clone> Clone for Middleware<S> {
 }
 
 impl<S> Middleware<S> {
-    pub(super) fn new(inner: S, trusted: Vec<IpNet>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(inner: S, trusted: Live<Vec<IpNet>>, metrics: Arc<Metrics>) -> Self {
         let shared = Shared { trusted, counters: Counters::new(metrics), ids: Ids::new() };
         Self { inner, shared: Arc::new(shared) }
     }
@@ -188,7 +189,9 @@ where
         let method = method_index(request.method());
         let id = shared.ids.of(request.headers());
         let client = request.extensions_mut().remove::<Peer>().map(|Peer(peer)| {
-            let client = ClientAddress::of(peer, request.headers(), &shared.trusted);
+            let trusted =
+                |trusted: &Vec<IpNet>| ClientAddress::of(peer, request.headers(), trusted);
+            let client = shared.trusted.read(trusted);
             request.extensions_mut().insert(client);
             client.client
         });

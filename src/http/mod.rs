@@ -45,6 +45,7 @@ use warp::reply::Response;
 
 pub use self::middleware::RequestId;
 pub use self::status::StatusState;
+use crate::live::Live;
 use crate::telemetry::metrics::Metrics;
 
 /// The methods of a path that is only read.
@@ -77,7 +78,7 @@ pub fn routes(
 /// `X-Forwarded-For` is believed from `trusted_proxies` only.
 pub fn service(
     routes: BoxedFilter<(Response,)>,
-    trusted_proxies: Vec<IpNet>,
+    trusted_proxies: Live<Vec<IpNet>>,
     metrics: Arc<Metrics>,
 ) -> impl Service<
     Request<Incoming>,

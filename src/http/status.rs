@@ -17,6 +17,7 @@ use super::error::ApiError;
 use super::negotiation::prefers_html;
 use super::pages::{self, Pages};
 use super::{READ, methods, state};
+use crate::live::Live;
 use crate::telemetry::health::{Check, Health};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::process::ProcessCollector;
@@ -33,7 +34,7 @@ pub struct StatusState {
     pub(super) metrics: Arc<Metrics>,
     pub(super) process: ProcessCollector,
     /// Networks that may read figures and checks; none: everyone.
-    pub(super) metrics_allow: Vec<ipnet::IpNet>,
+    pub(super) metrics_allow: Live<Vec<ipnet::IpNet>>,
     pub(super) pages: Pages,
 }
 
@@ -43,7 +44,7 @@ impl StatusState {
         health: Arc<Health>,
         metrics: Arc<Metrics>,
         process: ProcessCollector,
-        metrics_allow: Vec<ipnet::IpNet>,
+        metrics_allow: Live<Vec<ipnet::IpNet>>,
         chat_help: (&'static str, &'static str),
     ) -> Self {
         Self { health, metrics, process, metrics_allow, pages: Pages::new(chat_help) }
@@ -51,9 +52,10 @@ impl StatusState {
 
     /// Refuses a client that may not read figures and checks.
     pub(super) fn authorize(&self, client: Option<ClientAddress>) -> Result<(), ApiError> {
-        let allowed = self.metrics_allow.is_empty()
-            || client.is_some_and(|client| client.is_in(&self.metrics_allow));
-        if allowed {
+        let may = |allow: &Vec<ipnet::IpNet>| {
+            allow.is_empty() || client.is_some_and(|client| client.is_in(allow))
+        };
+        if self.metrics_allow.read(may) {
             return Ok(());
         }
         Err(ApiError::forbidden(

@@ -21,9 +21,10 @@ use super::client::ClientAddress;
 use super::error::ApiError;
 use super::methods;
 use crate::bot::{self, Inbox, Message, Receipt};
-use crate::config::{Secret, settings};
+use crate::config::{Secret, Settings};
 use crate::dingtalk::callback::{self, Callback, Content};
 use crate::dingtalk::{DingTalk, signature};
+use crate::live::Live;
 use crate::telemetry::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 
@@ -44,6 +45,8 @@ pub struct Webhook {
     dingtalk: Arc<DingTalk>,
     secret: Secret,
     allow_unsigned: bool,
+    max_body: usize,
+    body_timeout: Duration,
     clock: Clock,
     metrics: Arc<Metrics>,
     refusals: RefusalLog,
@@ -52,7 +55,7 @@ pub struct Webhook {
 impl Webhook {
     /// A callback surface that puts messages into `inbox`.
     pub fn new(
-        settings: &settings::DingTalk,
+        settings: &Settings,
         inbox: Inbox,
         dingtalk: Arc<DingTalk>,
         clock: Clock,
@@ -61,8 +64,10 @@ impl Webhook {
         Self {
             inbox,
             dingtalk,
-            secret: settings.client_secret.clone(),
-            allow_unsigned: settings.allow_unsigned,
+            secret: settings.dingtalk.client_secret.clone(),
+            allow_unsigned: settings.dingtalk.allow_unsigned,
+            max_body: settings.server.max_body_bytes,
+            body_timeout: settings.server.header_timeout,
             clock,
             metrics,
             refusals: RefusalLog::default(),
@@ -76,19 +81,17 @@ struct Refusal {
     error: ApiError,
 }
 
-/// The surface as a filter. A body has at most `max_body` bytes, and `body_timeout` to arrive.
-pub fn webhook(
-    state: Arc<Webhook>,
-    max_body: usize,
-    body_timeout: Duration,
-) -> BoxedFilter<(Response,)> {
-    let guard = Arc::clone(&state);
+/// The surface as a filter.
+pub fn webhook(state: Live<Webhook>) -> BoxedFilter<(Response,)> {
+    let guard = state.clone();
+    let limits = state.clone();
+    let limits = move || limits.read(|state| (state.max_body, state.body_timeout));
     path!("webhook")
         .and(methods(POST))
         .and(warp::ext::optional::<ClientAddress>())
         .and(warp::header::headers_cloned())
         .and_then(move |client, headers| {
-            let state = Arc::clone(&guard);
+            let state = guard.get();
             async move {
                 state
                     .admit(client, &headers)
@@ -96,9 +99,9 @@ pub fn webhook(
                     .map_err(|refusal| state.refuse(refusal, client).reject())
             }
         })
-        .and(body::limited(max_body, body_timeout))
+        .and(body::limited(limits))
         .and_then(move |client, body: Bytes| {
-            let state = Arc::clone(&state);
+            let state = state.get();
             async move {
                 let answer = state.receive(&body).await;
                 Ok::<_, Rejection>(

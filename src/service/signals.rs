@@ -1,26 +1,36 @@
-//! SIGTERM and SIGINT: the first asks the daemon to drain and stop, the second ends it at once.
+//! Signals: the first SIGTERM or SIGINT asks the daemon to drain and stop, the second ends it at
+//! once; SIGHUP asks it to reload.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use futures_util::StreamExt;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
-use signal_hook_tokio::Signals;
+use signal_hook_tokio::Signals as Stream;
 
 /// Exit status when a second signal cuts the drain short.
 const CUT_SHORT: i32 = 1;
 
-/// Signals that ask the daemon to stop.
-#[allow(missing_debug_implementations, reason = "the stream inside has none")]
-pub struct StopSignals {
-    signals: Signals,
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Drain and stop; the name of the signal.
+    Stop(&'static str),
+    /// Read the configuration again.
+    Reload,
 }
 
-impl StopSignals {
-    /// Listens from now on. A second signal ends the process in the signal handler itself, so that
-    /// it works however stuck the process is.
+/// The signals of this process.
+#[allow(missing_debug_implementations, reason = "the stream inside has none")]
+pub struct Signals {
+    signals: Stream,
+}
+
+impl Signals {
+    /// Listens from now on. A second signal to stop ends the process in the signal handler itself,
+    /// so that it works however stuck the process is.
     pub fn listen() -> io::Result<Self> {
         let stopping = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
@@ -28,14 +38,15 @@ impl StopSignals {
             flag::register_conditional_shutdown(signal, CUT_SHORT, Arc::clone(&stopping))?;
             flag::register(signal, Arc::clone(&stopping))?;
         }
-        Ok(Self { signals: Signals::new([SIGTERM, SIGINT])? })
+        Ok(Self { signals: Stream::new([SIGTERM, SIGINT, SIGHUP])? })
     }
 
-    /// Waits for the first signal and returns its name.
-    pub async fn stop(&mut self) -> &'static str {
+    /// Waits for the next signal; safe to drop and call again.
+    pub async fn next(&mut self) -> Signal {
         match self.signals.next().await {
-            Some(SIGINT) => "SIGINT",
-            _ => "SIGTERM",
+            Some(SIGHUP) => Signal::Reload,
+            Some(SIGINT) => Signal::Stop("SIGINT"),
+            _ => Signal::Stop("SIGTERM"),
         }
     }
 }

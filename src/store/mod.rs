@@ -143,6 +143,10 @@ pub trait Store:
     /// Writes and commits one small row, to learn whether the store can be written.
     async fn probe(&self) -> Result<()>;
 
+    /// Returns once the writing thread has come to this call, whatever became of the writes before
+    /// it; never, if it hangs.
+    async fn heartbeat(&self) -> Result<()>;
+
     /// Reads the whole file for damage; takes long on a large store.
     async fn verify(&self) -> Result<()>;
 }

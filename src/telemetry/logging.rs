@@ -7,6 +7,7 @@ use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::settings::{Log, LogFormat};
@@ -17,11 +18,32 @@ const WAITING_LINES: usize = 32_768;
 
 /// Writes what is still waiting when it is dropped.
 #[must_use = "log lines are lost without it"]
-pub struct Flush(#[allow(dead_code, reason = "held for its Drop")] WorkerGuard);
+pub struct Logging {
+    _flush: WorkerGuard,
+    level: LevelHandle,
+}
 
-impl std::fmt::Debug for Flush {
+impl std::fmt::Debug for Logging {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Flush")
+        f.write_str("Logging")
+    }
+}
+
+impl Logging {
+    /// What changes the level while the daemon runs.
+    pub fn level(&self) -> LevelHandle {
+        self.level.clone()
+    }
+}
+
+/// Changes what is logged.
+#[derive(Debug, Clone)]
+pub struct LevelHandle(reload::Handle<EnvFilter, Registry>);
+
+impl LevelHandle {
+    /// Logs at another level from now on.
+    pub fn set_level(&self, level: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.0.reload(EnvFilter::try_new(level)?)?)
     }
 }
 
@@ -29,14 +51,15 @@ impl std::fmt::Debug for Flush {
 /// holds up the daemon.
 ///
 /// A second call does nothing: the process has one subscriber.
-pub fn start(settings: &Log) -> Flush {
+pub fn start(settings: &Log) -> Logging {
     let (writer, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).finish(std::io::stderr());
     // The level was validated with the settings.
     let filter = EnvFilter::try_new(&settings.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let (filter, handle) = reload::Layer::new(filter);
     let layer = layer(settings.format, writer);
     let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
-    Flush(guard)
+    Logging { _flush: guard, level: LevelHandle(handle) }
 }
 
 fn layer(format: LogFormat, writer: NonBlocking) -> Box<dyn Layer<Registry> + Send + Sync> {

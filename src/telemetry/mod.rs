@@ -8,3 +8,4 @@ pub mod health;
 pub mod logging;
 pub mod metrics;
 pub mod process;
+pub mod progress;

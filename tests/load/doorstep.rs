@@ -11,12 +11,14 @@ use dingbot::config::Settings;
 use dingbot::dingtalk::DingTalk;
 use dingbot::http::webhook::{Webhook, webhook};
 use dingbot::http::{self, StatusState, accept, listener};
+use dingbot::live::Live;
 use dingbot::store::Store;
 use dingbot::store::sqlite::{Options, SqliteStore};
 use dingbot::telemetry::clock::Clock;
 use dingbot::telemetry::health::Health;
 use dingbot::telemetry::metrics::Metrics;
 use dingbot::telemetry::process::ProcessCollector;
+use dingbot::telemetry::progress::pulse;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -45,8 +47,7 @@ impl Doorstep {
         let mut settings = Settings::default();
         settings.dingtalk.client_secret = dingtalk::CLIENT_SECRET.into();
         settings.dingtalk.oapi_base = simulator.base().parse().unwrap();
-        let (settings, server) = (settings.dingtalk, settings.server);
-        let out = DingTalk::new(&settings, Arc::clone(&metrics), clock.clone()).unwrap();
+        let out = DingTalk::new(&settings.dingtalk, Arc::clone(&metrics), clock.clone()).unwrap();
         // Nobody takes the messages out, so there must be room for all.
         let (inbox, _) =
             Inbox::open(store, clock.clone(), Arc::clone(&metrics), usize::MAX).await.unwrap();
@@ -56,22 +57,28 @@ impl Doorstep {
             Arc::new(Health::new(clock)),
             Arc::clone(&metrics),
             ProcessCollector::new(),
-            Vec::new(),
+            Live::new(Vec::new()),
             ("", ""),
         );
-        let surface = webhook(Arc::new(callbacks), server.max_body_bytes, server.header_timeout);
+        let surface = webhook(Live::new(callbacks));
         let routes = http::routes(Arc::new(status), surface);
-        let service = http::service(routes, Vec::new(), Arc::clone(&metrics));
+        let service = http::service(routes, Live::new(Vec::new()), Arc::clone(&metrics));
         let listeners = listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
         let address = listeners[0].local_addr();
         let limits = accept::Limits {
-            max_connections: server.max_connections,
-            header_timeout: server.header_timeout,
+            max_connections: settings.server.max_connections,
+            header_timeout: settings.server.header_timeout,
             drain_timeout: Duration::from_secs(1),
         };
         let stop = CancellationToken::new();
-        let serving =
-            tokio::spawn(accept::serve(listeners, service, limits, metrics.clone(), stop.clone()));
+        let serving = tokio::spawn(accept::serve(
+            listeners,
+            service,
+            Live::new(limits),
+            metrics.clone(),
+            pulse("http").1,
+            stop.clone(),
+        ));
         Self { address, metrics, serving, stop, _folder: folder }
     }
 

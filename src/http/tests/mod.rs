@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ipnet::IpNet;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -21,10 +22,12 @@ use warp::reply::Response;
 use super::accept::{self, Limits};
 use super::client::ClientAddress;
 use super::{RequestId, StatusState, body, listener, methods, routes, service};
+use crate::live::Live;
 use crate::telemetry::clock::Clock;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::process::ProcessCollector;
+use crate::telemetry::progress::pulse;
 
 /// Longer than anything here takes; a test that reaches it has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -64,7 +67,7 @@ impl Setup {
         let webhook = warp::path("webhook")
             .and(warp::path::end())
             .and(methods(POST))
-            .and(body::limited(BODY_LIMIT, Duration::from_millis(200)))
+            .and(body::limited(|| (BODY_LIMIT, Duration::from_millis(200))))
             .and(warp::ext::get::<ClientAddress>())
             .and(warp::ext::get::<RequestId>())
             .then(move |body: Bytes, client: ClientAddress, id: RequestId| {
@@ -86,7 +89,9 @@ impl Setup {
                 }
             })
             .boxed();
-        let networks = |list: &[&str]| list.iter().map(|n| n.parse().unwrap()).collect();
+        let networks = |list: &[&str]| {
+            Live::new(list.iter().map(|n| n.parse().unwrap()).collect::<Vec<IpNet>>())
+        };
         let metrics = Arc::new(Metrics::new());
         let health = Arc::new(Health::new(Clock::System));
         let status = StatusState::new(
@@ -101,8 +106,11 @@ impl Setup {
         let routes = routes(Arc::new(status), webhook);
         let service = service(routes, networks(&self.trusted), metrics.clone());
         let shutdown = CancellationToken::new();
+        let limits = Live::new(self.limits);
+        // Nobody asks.
+        let (_, beat) = pulse("http");
         let serving =
-            accept::serve(listeners, service, self.limits, metrics.clone(), shutdown.clone());
+            accept::serve(listeners, service, limits, metrics.clone(), beat, shutdown.clone());
         let done = tokio::spawn(serving);
         Server { address, metrics, health, shutdown, entered, gate, done }
     }

@@ -141,6 +141,10 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn heartbeat(&self) -> Result<()> {
+        self.writer.heartbeat().await
+    }
+
     async fn verify(&self) -> Result<()> {
         let verdict: String =
             self.readers.read(|c| c.query_row("PRAGMA quick_check(1)", [], |r| r.get(0))).await?;

@@ -22,6 +22,28 @@ trait Write: Send {
     fn run(&mut self, connection: &mut Connection) -> Result<()>;
     /// Tells the caller.
     fn finish(self: Box<Self>, committed: &Result<()>);
+    /// Whether there is something to write.
+    fn writes(&self) -> bool {
+        true
+    }
+}
+
+/// Writes nothing: tells its caller that the thread came by.
+struct Heartbeat(oneshot::Sender<()>);
+
+impl Write for Heartbeat {
+    fn run(&mut self, _: &mut Connection) -> Result<()> {
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, _: &Result<()>) {
+        // The caller may have gone.
+        let _ = self.0.send(());
+    }
+
+    fn writes(&self) -> bool {
+        false
+    }
 }
 
 struct Job<F, T> {
@@ -124,10 +146,20 @@ impl Writer {
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let (caller, outcome) = oneshot::channel();
-        let write = Job { job: Some(job), value: None, caller };
-        let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
-        queue.send(Box::new(write)).await.map_err(|_| StoreError::Closed)?;
+        self.send(Job { job: Some(job), value: None, caller }).await?;
         outcome.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Returns once the thread has come to this call, whatever became of the writes before it.
+    pub(super) async fn heartbeat(&self) -> Result<()> {
+        let (caller, came_by) = oneshot::channel();
+        self.send(Heartbeat(caller)).await?;
+        came_by.await.map_err(|_| StoreError::Closed)
+    }
+
+    async fn send(&self, write: impl Write + 'static) -> Result<()> {
+        let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
+        queue.send(Box::new(write)).await.map_err(|_| StoreError::Closed)
     }
 }
 
@@ -140,6 +172,11 @@ fn run(
 ) {
     let mut batch = Vec::new();
     while writes.blocking_recv_many(&mut batch, max_batch) > 0 {
+        if !batch.iter().any(|write| write.writes()) {
+            // An empty transaction would say nothing of the disk, and must not be taken for a word.
+            batch.drain(..).for_each(|write| write.finish(&Ok(())));
+            continue;
+        }
         let (committed, health) = transaction(&mut connection, &mut batch);
         let outcome = if committed.is_ok() { "ok" } else { "error" };
         metrics.store_commits.with_label_values(&[outcome]).inc();
