@@ -124,7 +124,7 @@ pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::
         revision = crate::REVISION,
         "ready"
     );
-    advise(reloader.running());
+    advise(reloader.running(), &listen);
     let status = status_line(&listen, &inbox, &health);
     notifier.ready(&status());
     announce(&listen);
@@ -292,7 +292,7 @@ fn raise_descriptor_limit(settings: &Settings) {
 }
 
 /// What an operator of a fresh installation should know.
-fn advise(settings: &Settings) {
+fn advise(settings: &Settings, listen: &[SocketAddr]) {
     if settings.dingtalk.client_secret.is_empty() {
         if settings.dingtalk.allow_unsigned {
             tracing::warn!("dingtalk.allow_unsigned is on: anybody who reaches /webhook is served");
@@ -303,6 +303,23 @@ fn advise(settings: &Settings) {
     if settings.llm.is_offline() {
         tracing::info!(
             "no llm.api_key (OPENAI_API_KEY): answers come from memory and commands alone"
+        );
+    }
+    if settings.dingtalk.client_secret.is_empty() && !settings.dingtalk.allow_unsigned {
+        let port = listen.first().map_or(0, SocketAddr::port);
+        tracing::info!(
+            "next step 1 of 3: set dingtalk.client_secret (the application's AppSecret) and \
+             llm.api_key; with the Debian package as files in /etc/dingbot/credentials, see \
+             dingbot.toml(5)"
+        );
+        tracing::info!(
+            "next step 2 of 3: restart the daemon, then look at `dingbot check` and at \
+             http://127.0.0.1:{port}/health"
+        );
+        tracing::info!(
+            "next step 3 of 3: open TCP port {port} in the security group of the ECS instance, \
+             and set http://PUBLIC-ADDRESS:{port}/webhook as the robot's address in the DingTalk \
+             console"
         );
     }
 }

@@ -52,7 +52,7 @@ fn print(report: &Report, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     match report {
         Report::Applied { changed, needs_restart, warnings } => {
             for warning in warnings {
-                writeln!(out, "warning: {warning}")?;
+                writeln!(io::stderr(), "dingbot: warning: {warning}")?;
             }
             if changed.is_empty() && needs_restart.is_empty() {
                 writeln!(out, "configuration reloaded: nothing has changed")?;

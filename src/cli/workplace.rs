@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -13,6 +14,9 @@ use crate::config::{self, Settings, Sources};
 use crate::memory::Memory;
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::telemetry::metrics::Metrics;
+
+/// The store of the packaged service; its unit has `StateDirectory=dingbot`.
+const SERVICE_STORE: &str = "/var/lib/dingbot/dingbot.db";
 
 /// The settings; or, with every problem on standard error, the exit code.
 pub(super) fn settings(sources: &Sources) -> Result<Settings, ExitCode> {
@@ -40,6 +44,20 @@ pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
+/// The store of the daemon that an operator means: the packaged service's when there is one and
+/// neither configuration nor environment names another. An operator's shell has no
+/// `$STATE_DIRECTORY`, and an empty store in a home directory would be the wrong answer.
+pub(super) fn store_path(settings: &Settings, sources: &Sources) -> PathBuf {
+    let service = Path::new(SERVICE_STORE);
+    let named = !settings.store.url.is_empty()
+        || sources.environment.iter().any(|(name, _)| name == "STATE_DIRECTORY");
+    // Root alone can look: for others the directory is closed, and the path does not exist.
+    if !named && sources.file.is_none() && service.exists() {
+        return service.to_owned();
+    }
+    config::state_path(settings, &sources.environment)
+}
+
 /// Settings, store and memory, for a command beside the daemon.
 pub(super) struct Workplace {
     pub(super) settings: Settings,
@@ -58,7 +76,7 @@ impl Workplace {
             Err(code) => return Ok(Err(code)),
         };
         let metrics = Arc::new(Metrics::new());
-        let path = config::state_path(&settings, &sources.environment);
+        let path = store_path(&settings, sources);
         let options = Options { create, ..Options::new(path, Arc::clone(&metrics)) };
         let store = Arc::new(SqliteStore::open(options)?);
         let kept: Arc<dyn crate::store::Store> = Arc::clone(&store) as _;

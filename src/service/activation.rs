@@ -1,5 +1,5 @@
 //! Socket activation: sockets that systemd listens on, and goes on listening on while the daemon
-//! is restarted (sd_listen_fds(3)).
+//! is restarted (`sd_listen_fds(3)`).
 
 use std::io;
 use std::net::TcpListener;

@@ -1,4 +1,4 @@
-//! What the service manager is told (sd_notify(3)); nothing when there is none.
+//! What the service manager is told (`sd_notify(3)`); nothing when there is none.
 
 use std::future::Future;
 use std::sync::mpsc::{SyncSender, sync_channel};

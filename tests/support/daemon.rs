@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -26,6 +27,8 @@ const SCRAPE: Duration = Duration::from_millis(20);
 /// The configuration file and the state directory within a daemon's directory.
 const CONFIGURATION: &str = "dingbot.toml";
 const STATE: &str = "state";
+/// The first descriptor that is handed over (`sd_listen_fds(3)`).
+const FIRST_HANDED: i32 = 3;
 
 /// A daemon with a state directory of its own; killed when dropped. Its log is shown when the test
 /// fails.
@@ -95,16 +98,25 @@ impl Daemon {
     /// # Panics
     /// When it fails; the text holds what it wrote.
     pub async fn command(&self, arguments: &[&str]) -> String {
-        let home = self.home.path();
-        let output = program(&self.settings, home)
-            .args(arguments)
-            .arg("--config")
-            .arg(home.join(CONFIGURATION))
-            .output()
-            .await
-            .expect("the program starts");
+        let output = self.attempt(arguments).await;
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         String::from_utf8(output.stdout).expect("the program prints UTF-8")
+    }
+
+    /// Runs another command of the program, which may fail.
+    pub async fn attempt(&self, arguments: &[&str]) -> Output {
+        let home = self.home.path();
+        let mut command = program(&self.settings, home);
+        command.args(arguments).arg("--config").arg(home.join(CONFIGURATION));
+        command.output().await.expect("the program starts")
+    }
+
+    /// Writes other settings into the file of the running daemon, which does not look at it by
+    /// itself.
+    pub fn rewrite(&mut self, change: impl FnOnce(Settings) -> Settings) {
+        self.settings = change(self.settings.clone());
+        let file = self.home.path().join(CONFIGURATION);
+        std::fs::write(file, self.settings.toml()).expect("a writable temporary directory");
     }
 
     /// The address of `path`, on the first address it listens on.
@@ -312,6 +324,11 @@ fn program(settings: &Settings, home: &Path) -> Command {
         .env("STATE_DIRECTORY", home.join(STATE))
         .envs(settings.environment().iter().map(|(name, value)| (name, value)))
         .current_dir(home);
+    if let Some(socket) = settings.handed_over() {
+        let socket = socket.try_clone().expect("a descriptor to spare");
+        let handed = vec![FdMapping { parent_fd: socket.into(), child_fd: FIRST_HANDED }];
+        program.fd_mappings(handed).expect("one mapping");
+    }
     program
 }
 

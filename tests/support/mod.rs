@@ -24,6 +24,7 @@ pub mod model;
 pub mod namespace;
 pub mod record;
 pub mod server;
+pub mod service_manager;
 pub mod settings;
 pub mod stage;
 

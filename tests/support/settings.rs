@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::TcpListener;
+use std::sync::Arc;
 
 use super::dingtalk::{self, DingTalk};
 use super::model::{self, Model};
@@ -16,6 +18,7 @@ pub struct Settings {
     environment: Vec<(String, String)>,
     listen: String,
     namespace: Option<String>,
+    socket: Option<Arc<TcpListener>>,
 }
 
 impl Settings {
@@ -27,6 +30,7 @@ impl Settings {
             environment: Vec::new(),
             listen: "127.0.0.1:0".into(),
             namespace: None,
+            socket: None,
         };
         settings.text("log.format", "json")
     }
@@ -105,6 +109,16 @@ impl Settings {
     pub fn within(mut self, namespace: &Namespace) -> Self {
         self.namespace = Some(namespace.name().into());
         self
+    }
+
+    /// Hands this socket over, as a socket unit does.
+    pub fn socket(mut self, socket: TcpListener) -> Self {
+        self.socket = Some(Arc::new(socket));
+        self.variable("LISTEN_FDS", "1")
+    }
+
+    pub(super) fn handed_over(&self) -> Option<&TcpListener> {
+        self.socket.as_deref()
     }
 
     pub(super) fn namespace(&self) -> Option<&str> {
