@@ -33,7 +33,7 @@ impl Serve {
             Err(code) => return Ok(code),
         };
         let path = config::state_path(&settings, &sources.environment);
-        let flush = logging::start(&settings.log);
+        let logging = logging::start(&settings.log);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .thread_name("dingbot")
@@ -42,7 +42,7 @@ impl Serve {
         let done = runtime.block_on(crate::serve::run(settings, path, greet));
         // Not waited for: a look-up of a name may hang long after the drain.
         runtime.shutdown_background();
-        drop(flush);
+        drop(logging);
         done.map(|()| ExitCode::SUCCESS)
     }
 }
