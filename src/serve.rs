@@ -266,7 +266,7 @@ fn store_observer(health: Arc<Health>) -> Observer {
         }
         Err(error) => {
             if !failing.swap(true, Ordering::AcqRel) {
-                tracing::error!(%error, "the store cannot be written");
+                tracing::error!(%error, error_kind = error.kind(), "the store cannot be written");
             }
             health.set("store", Status::Error, error.to_string());
         }
@@ -280,8 +280,13 @@ async fn close_store(store: Arc<SqliteStore>) {
             let closing = tokio::task::spawn_blocking(move || store.close());
             match tokio::time::timeout(LONGEST_CLOSE, closing).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(%error, "the store did not close well"),
-                Err(_) => tracing::error!("the disk does not answer; the store is left as it is"),
+                Ok(Err(error)) => {
+                    tracing::error!(%error, error_kind = "store", "the store did not close well");
+                }
+                Err(_) => tracing::error!(
+                    error_kind = "timeout",
+                    "the disk does not answer; the store is left as it is"
+                ),
             }
         }
         // A task that did not end in time holds it: nothing acknowledged is lost by that.
@@ -299,7 +304,9 @@ fn raise_descriptor_limit(settings: &Settings) {
             "too few file descriptors for server.max_connections; raise LimitNOFILE"
         ),
         Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "cannot raise the limit of file descriptors"),
+        Err(error) => {
+            tracing::warn!(%error, error_kind = "io", "cannot raise the limit of file descriptors");
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::dingtalk::{self, DingTalk};
+use super::journal::Journal;
 use super::model::{self, Model};
 use super::namespace::Namespace;
 
@@ -16,6 +17,7 @@ pub struct Settings {
     environment: Vec<(String, String)>,
     listen: String,
     namespace: Option<String>,
+    journal: Option<Journal>,
 }
 
 impl Settings {
@@ -27,6 +29,7 @@ impl Settings {
             environment: Vec::new(),
             listen: "127.0.0.1:0".into(),
             namespace: None,
+            journal: None,
         };
         settings.text("log.format", "json")
     }
@@ -105,6 +108,16 @@ impl Settings {
     pub fn within(mut self, namespace: &Namespace) -> Self {
         self.namespace = Some(namespace.name().into());
         self
+    }
+
+    /// Has this journal for that of the system, and its standard error there.
+    pub fn journal(mut self, journal: &Journal) -> Self {
+        self.journal = Some(journal.clone());
+        self
+    }
+
+    pub(super) fn own_journal(&self) -> Option<&Journal> {
+        self.journal.as_ref()
     }
 
     pub(super) fn namespace(&self) -> Option<&str> {

@@ -22,8 +22,7 @@ pub(super) struct Replay {
 
 impl Replay {
     pub(super) fn new(layer: impl Layer<Registry> + Send + Sync) -> Self {
-        let subscriber = tracing_subscriber::registry().with(layer).with(Unasked);
-        Self { dispatch: Dispatch::new(subscriber) }
+        Self { dispatch: Dispatch::new(subscriber(layer)) }
     }
 
     /// Gives the layer the event, in its spans. A span's field that is overridden further in is
@@ -58,6 +57,10 @@ impl Replay {
     }
 }
 
+fn subscriber(layer: impl Layer<Registry> + Send + Sync) -> impl Subscriber + Send + Sync {
+    tracing_subscriber::registry().with(layer).with(Unasked)
+}
+
 /// A value, or none, for every field of a callsite: what tracing's own macros make.
 fn values<'a>(
     metadata: &'static Metadata<'static>,
@@ -90,7 +93,6 @@ mod tests {
     fn it_asks_for_nothing_of_what_the_process_logs() {
         struct Greedy;
         impl<S: Subscriber> Layer<S> for Greedy {}
-        let replay = Replay::new(Greedy);
-        assert_eq!(replay.dispatch.max_level_hint(), Some(LevelFilter::OFF));
+        assert_eq!(subscriber(Greedy).max_level_hint(), Some(LevelFilter::OFF));
     }
 }
