@@ -261,7 +261,15 @@ impl Courier {
                 tracing::warn!(outbox_ids = ?ids, %error, error_kind, "delivery failed");
             }
             Attempt::Held(wait, why) => {
-                tracing::info!(outbox_ids = ?ids, why, ?wait, "delivery held back");
+                let wait_seconds = wait.as_secs();
+                let error_kind = "held_back";
+                tracing::info!(
+                    outbox_ids = ?ids,
+                    error = why,
+                    error_kind,
+                    wait_seconds,
+                    "delivery held back"
+                );
             }
         }
     }

@@ -15,6 +15,9 @@ const MAX_VALUE_BYTES: usize = 16 * 1024;
 /// The field that holds an event's text.
 pub(super) const MESSAGE: &str = "message";
 
+/// The field that says what went wrong.
+const ERROR: &str = "error";
+
 /// An event, and the spans it happened in.
 #[derive(Debug, Clone)]
 pub(super) struct Record {
@@ -71,6 +74,19 @@ impl Record {
     pub(super) fn is_shadowed(&self, depth: usize, name: &str) -> bool {
         self.fields.get(name).is_some()
             || self.spans[depth + 1..].iter().any(|inner| inner.fields.get(name).is_some())
+    }
+
+    /// The same with the error in the text too, for a reader who sees the text alone.
+    pub(super) fn with_error_in_message(&self) -> Cow<'_, Self> {
+        let (Some(message), Some(error)) = (self.message(), self.fields.get(ERROR)) else {
+            return Cow::Borrowed(self);
+        };
+        let text = format!("{message}: {}", error.text());
+        let mut record = self.clone();
+        if let Some(field) = self.metadata.fields().field(MESSAGE) {
+            record.fields.set(&field, Value::Formatted(display(text)));
+        }
+        Cow::Owned(record)
     }
 
     /// The same without a control character, so that no text begins a line of its own.
