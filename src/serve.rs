@@ -225,6 +225,7 @@ fn control_socket(sources: &Sources, store: &std::path::Path) -> Option<ControlS
             tracing::warn!(
                 path = %path.display(),
                 %error,
+                error_kind = "io",
                 "no control socket: `dingbot reload` will not reach this daemon, SIGHUP will"
             );
         })
@@ -287,7 +288,9 @@ fn raise_descriptor_limit(settings: &Settings) {
             "too few file descriptors for server.max_connections; raise LimitNOFILE"
         ),
         Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "cannot raise the limit of file descriptors"),
+        Err(error) => {
+            tracing::warn!(%error, error_kind = "io", "cannot raise the limit of file descriptors");
+        }
     }
 }
 

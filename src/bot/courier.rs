@@ -13,6 +13,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::lanes::Lanes;
 use super::outgoing::{self, Outgoing, Route};
@@ -150,7 +151,7 @@ impl Courier {
                 lanes.into_iter().filter(|(_, at)| is_due(*at, now)).map(|(lane, _)| lane).collect()
             }
             Err(error) => {
-                tracing::error!(%error, "the outbox cannot be read");
+                tracing::error!(%error, error_kind = error.kind(), "the outbox cannot be read");
                 Vec::new()
             }
         }
@@ -169,7 +170,13 @@ impl Courier {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
-                    tracing::error!(%error, "the outbox cannot be worked on; trying again");
+                    let error_kind = error.kind();
+                    tracing::error!(
+                        lane,
+                        %error,
+                        error_kind,
+                        "the outbox cannot be worked on; trying again"
+                    );
                     return;
                 }
             }
@@ -188,6 +195,12 @@ impl Courier {
         let (head, message) = match compose(head) {
             Ok(composed) => composed,
             Err(unreadable) => {
+                tracing::error!(
+                    lane,
+                    outbox_ids = ?[unreadable],
+                    error_kind = "unreadable",
+                    "a kept delivery cannot be read; it is given up"
+                );
                 self.store.bury(&[unreadable], "cannot be read").await?;
                 return Ok(true);
             }
@@ -195,12 +208,19 @@ impl Courier {
         let ids: Vec<OutboxId> = head.iter().map(|d| d.id).collect();
         let key = head[0].batch.clone().unwrap_or_else(|| head[0].uuid.clone());
         let open = (outgoing::is_mergeable(lane) && head[0].batch.is_none()).then_some(&ids[..]);
-        let attempt = self.attempt(&message, &key, open).await?;
-        self.report(lane, &ids, &attempt, &message);
+        let span = message.span(lane);
+        let attempt = self.attempt(&message, &key, open).instrument(span.clone()).await?;
+        span.in_scope(|| self.report(&ids, &attempt, &message));
         let verdict = self.judge(attempt, attempts, age);
         // What was sent must not be sent again because the store cannot take that down for now.
         while let Err(error) = self.carry_out(&verdict, &ids).await {
-            tracing::error!(%error, "what became of a delivery cannot be kept; trying again");
+            span.in_scope(|| {
+                tracing::error!(
+                    %error,
+                    error_kind = error.kind(),
+                    "what became of a delivery cannot be kept; trying again"
+                );
+            });
             tokio::select! {
                 () = stop.cancelled() => return Err(error),
                 () = tokio::time::sleep(STORE_PAUSE) => {}
@@ -210,7 +230,11 @@ impl Courier {
     }
 
     async fn bury_head(&self, lane: &str) -> Result<bool> {
-        tracing::error!(lane, "a delivery made the courier panic; it is given up");
+        tracing::error!(
+            lane,
+            error_kind = "panic",
+            "a delivery made the courier panic; it is given up"
+        );
         let head = self.store.lane_head(lane, 1).await?;
         let ids: Vec<OutboxId> = head.iter().map(|d| d.id).collect();
         self.store.bury(&ids, "made the courier panic: please report this").await?;
@@ -218,7 +242,7 @@ impl Courier {
     }
 
     /// Tells the log, health and metrics of an attempt.
-    fn report(&self, lane: &str, ids: &[OutboxId], attempt: &Attempt, message: &Outgoing) {
+    fn report(&self, ids: &[OutboxId], attempt: &Attempt, message: &Outgoing) {
         match attempt {
             Attempt::Delivered => {
                 if let Some(asked_at) = message.asked_at {
@@ -226,17 +250,27 @@ impl Courier {
                     self.metrics.reply_duration.observe(waited as f64 / 1_000.0);
                 }
                 self.health.set("dingtalk", Status::Ok, "answers arrive");
-                tracing::debug!(lane, outbox_ids = ?ids, "delivered");
+                tracing::debug!(outbox_ids = ?ids, "delivered");
             }
             Attempt::Hopeless(error) => {
-                tracing::warn!(lane, outbox_ids = ?ids, %error, "delivery given up");
+                let error_kind = error.kind.label();
+                tracing::warn!(outbox_ids = ?ids, %error, error_kind, "delivery given up");
             }
             Attempt::Failed(error) => {
                 self.health.set("dingtalk", Status::Degraded, error.detail.clone());
-                tracing::warn!(lane, outbox_ids = ?ids, %error, "delivery failed");
+                let error_kind = error.kind.label();
+                tracing::warn!(outbox_ids = ?ids, %error, error_kind, "delivery failed");
             }
             Attempt::Held(wait, why) => {
-                tracing::info!(lane, outbox_ids = ?ids, why, ?wait, "delivery held back");
+                let wait_seconds = wait.as_secs();
+                let error_kind = "held_back";
+                tracing::info!(
+                    outbox_ids = ?ids,
+                    error = why,
+                    error_kind,
+                    wait_seconds,
+                    "delivery held back"
+                );
             }
         }
     }

@@ -63,7 +63,7 @@ impl Housekeeping {
                 _ = tick.tick() => {}
             }
             if let Err(error) = self.measure().await {
-                tracing::error!(%error, "the store cannot be measured");
+                tracing::error!(%error, error_kind = error.kind(), "the store cannot be measured");
             }
             // A store that could not be written may be again; while it cannot, no message comes
             // in to find out.
@@ -73,7 +73,7 @@ impl Housekeeping {
             if round % PRUNE_EVERY == 0
                 && let Err(error) = self.prune(stop).await
             {
-                tracing::error!(%error, "the store cannot be pruned");
+                tracing::error!(%error, error_kind = error.kind(), "the store cannot be pruned");
             }
             round = round.wrapping_add(1);
         }
@@ -87,11 +87,13 @@ impl Housekeeping {
         };
         match verified {
             Err(error @ StoreError::Corrupt(_)) => {
-                tracing::error!(%error, "the store is damaged");
+                tracing::error!(%error, error_kind = error.kind(), "the store is damaged");
                 // A name of its own: a write that succeeds does not make this well again.
                 self.health.set("store_integrity", Status::Error, error.to_string());
             }
-            Err(error) => tracing::error!(%error, "the store could not be verified"),
+            Err(error) => {
+                tracing::error!(%error, error_kind = error.kind(), "the store could not be verified");
+            }
             Ok(()) => self.health.set("store_integrity", Status::Ok, "no damage found"),
         }
     }

@@ -46,7 +46,9 @@ impl Lanes {
         let (id, lost) = match &ended {
             Ok((id, ())) => (*id, false),
             Err(error) => {
-                tracing::error!(%error, "a lane's task was lost; it is begun again");
+                // The error quotes the panic's text, which may quote a message.
+                let error_kind = if error.is_panic() { "panic" } else { "cancelled" };
+                tracing::error!(error_kind, "a lane's task was lost; it is begun again");
                 (error.id(), true)
             }
         };

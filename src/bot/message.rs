@@ -13,12 +13,15 @@ pub struct Message {
     /// Names the caller that waits, when the answer goes back in the same HTTP response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiter: Option<String>,
+    /// The HTTP request it came in, for the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 impl Message {
     /// A message whose answer goes to its session webhook.
     pub fn new(callback: Callback) -> Self {
-        Self { callback, waiter: None }
+        Self { callback, waiter: None, request_id: None }
     }
 
     /// The person: the staff id where there is one, else DingTalk's encrypted id.

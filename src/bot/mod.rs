@@ -18,6 +18,7 @@ mod housekeeping;
 pub mod inbox;
 mod lanes;
 pub mod message;
+pub mod origin;
 pub mod outgoing;
 mod phrases;
 mod prompt;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::message::Message;
+use super::origin::Origin;
 use super::responder::Answer;
 use crate::dingtalk::{DingTalk, Mention, markdown};
 use crate::store::{NewDelivery, Reminder};
@@ -60,6 +61,9 @@ pub struct Outgoing {
     /// For an answer: when the question came, in milliseconds since the Unix epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_at: Option<i64>,
+    /// For an answer: the message it answers, for the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 /// Where a push goes.
@@ -114,6 +118,7 @@ pub(super) fn answer(message: &Message, answer: &Answer, asked_at: i64) -> Vec<N
                 mention: if part == 0 { mention(message) } else { Vec::new() },
                 routes: routes.clone(),
                 asked_at: Some(asked_at),
+                origin: Some(message.origin()),
             };
             delivery(lane.clone(), &outgoing, None, asked_at)
         })
@@ -151,6 +156,7 @@ pub(super) fn reminder(reminder: &Reminder, now: i64) -> Option<NewDelivery> {
         mention: target.mention,
         routes: target.routes,
         asked_at: None,
+        origin: None,
     };
     let merge_key = Some(format!("reminder:{}", reminder.id));
     Some(delivery(target.lane, &outgoing, merge_key, now))
@@ -237,6 +243,7 @@ mod tests {
             mention: vec![Mention::User(staff_id.into())],
             routes: vec![Route::GroupRobot { name: "default".into() }],
             asked_at: None,
+            origin: None,
         }
     }
 

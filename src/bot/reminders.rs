@@ -45,7 +45,8 @@ impl Reminders {
             let pause = match self.fire_due(&stop).await {
                 Ok(pause) => pause,
                 Err(error) => {
-                    tracing::error!(%error, "reminders cannot be worked on; trying again");
+                    let error_kind = error.kind();
+                    tracing::error!(%error, error_kind, "reminders cannot be worked on; trying again");
                     STORE_PAUSE
                 }
             };
@@ -81,7 +82,11 @@ impl Reminders {
 
     async fn fire(&self, reminder: &Reminder, now: i64) -> Result<()> {
         let Some(delivery) = outgoing::reminder(reminder, now) else {
-            tracing::error!(reminder = reminder.id, "a reminder's target cannot be read; skipped");
+            tracing::error!(
+                reminder_id = reminder.id,
+                error_kind = "unreadable",
+                "a reminder's target cannot be read; skipped"
+            );
             self.store.skip_reminder(reminder.id, next_time(reminder, now)).await?;
             return Ok(());
         };

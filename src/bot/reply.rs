@@ -149,6 +149,6 @@ fn failure(error: &LlmError, language: Language) -> Reply {
         LlmError::ContextTooLong => (phrases::too_long(language), "too_long"),
         _ => (phrases::model_down(language), "model_failed"),
     };
-    tracing::warn!(%error, kind = error.outcome(), "the model gave no answer");
+    tracing::warn!(%error, error_kind = error.outcome(), "the model gave no answer");
     Reply { text: text.into(), outcome, remembered_as_turn: false, told: None }
 }

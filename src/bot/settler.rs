@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::commands;
 use super::message::Message;
@@ -40,7 +41,8 @@ impl Settler {
             let pause = match self.settle_all(&stop).await {
                 Ok(()) => SWEEP,
                 Err(error) => {
-                    tracing::error!(%error, "memory could not be updated; trying again");
+                    let error_kind = error.kind();
+                    tracing::error!(%error, error_kind, "memory could not be updated; trying again");
                     STORE_PAUSE
                 }
             };
@@ -70,7 +72,11 @@ impl Settler {
         // A panic over one message must not keep all others out of memory, nor come back for ever.
         match AssertUnwindSafe(self.observe(kept)).catch_unwind().await {
             Ok(observed) => observed?,
-            Err(_) => tracing::error!(inbox_id = kept.id, "a message could not be remembered"),
+            Err(_) => tracing::error!(
+                inbox_id = kept.id,
+                error_kind = "panic",
+                "a message could not be remembered"
+            ),
         }
         self.store.settle(kept.id).await
     }
@@ -83,7 +89,8 @@ impl Settler {
         {
             let source = format!("message:{}", kept.id);
             let said = Utterance { text, source: &source, said_at: kept.received_at };
-            self.memory.get().observe(&scope, said).await?;
+            let observed = self.memory.get();
+            observed.observe(&scope, said).instrument(message.span(kept.id)).await?;
         }
         Ok(())
     }

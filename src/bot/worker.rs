@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::courier::Mailbox;
 use super::inbox::Inbox;
@@ -98,7 +99,12 @@ impl Worker {
             match worked {
                 Ok(()) => pause = STORE_PAUSE.0,
                 Err(error) => {
-                    tracing::error!(%error, "a message could not be worked on; trying again");
+                    tracing::error!(
+                        conversation,
+                        %error,
+                        error_kind = error.kind(),
+                        "a message could not be worked on; trying again"
+                    );
                     rest(&mut pause, stop).await;
                 }
             }
@@ -112,18 +118,32 @@ impl Worker {
     ) -> Result<(), StoreError> {
         let Ok(message) = serde_json::from_str::<Message>(&kept.payload) else {
             // Written by this program or an older one: cannot be, unless the file was changed.
-            tracing::error!(inbox_id = kept.id, "a kept message cannot be read; it is left out");
+            tracing::error!(
+                inbox_id = kept.id,
+                error_kind = "unreadable",
+                "a kept message cannot be read; it is left out"
+            );
             self.store.answer(kept.id, Answered::default()).await?;
             self.inbox.ended(None, None);
             self.metrics.messages_handled.with_label_values(&["unreadable"]).inc();
             return Ok(());
         };
+        let span = message.span(kept.id);
+        self.work_on_message(kept, message, stop).instrument(span).await
+    }
+
+    async fn work_on_message(
+        &self,
+        kept: &InboxMessage,
+        message: Message,
+        stop: &CancellationToken,
+    ) -> Result<(), StoreError> {
         // A panic over one message must not end the work on all others, nor come back for ever.
         let composed = AssertUnwindSafe(self.compose(kept, &message)).catch_unwind().await;
         let (answer, deliveries) = match composed {
             Ok(composed) => composed?,
             Err(_) => {
-                tracing::error!(inbox_id = kept.id, "a message made the responder panic");
+                tracing::error!(error_kind = "panic", "a message made the responder panic");
                 let answer = Answer::failed(&message);
                 let deliveries = outgoing::answer(&message, &answer, kept.received_at);
                 (answer, deliveries)
@@ -133,7 +153,8 @@ impl Worker {
         // held rather than made again.
         let mut pause = STORE_PAUSE.0;
         while let Err(error) = self.conclude(kept, &message, &answer, &deliveries).await {
-            tracing::error!(%error, "an answer could not be kept; trying again");
+            let error_kind = error.kind();
+            tracing::error!(%error, error_kind, "an answer could not be kept; trying again");
             rest(&mut pause, stop).await;
             if stop.is_cancelled() {
                 return Err(error);
@@ -178,13 +199,7 @@ impl Worker {
             }
         }
         self.settle.notify_one();
-        tracing::info!(
-            inbox_id = kept.id,
-            message_id = message.callback.message_id.as_deref(),
-            conversation = message.conversation(),
-            outcome = answer.outcome,
-            "message answered"
-        );
+        tracing::info!(outcome = answer.outcome, "message answered");
         Ok(())
     }
 }

@@ -166,7 +166,7 @@ pub(super) fn form(key: &str) -> Form {
         }
         "llm.provider" => Form::OneOf(&[r#""openai""#, r#""offline""#]),
         "memory.extract" => Form::OneOf(&[r#""auto""#, r#""model""#, r#""verbatim""#, r#""off""#]),
-        "log.format" => Form::OneOf(&[r#""auto""#, r#""text""#, r#""json""#]),
+        "log.format" => Form::OneOf(&[r#""auto""#, r#""journald""#, r#""text""#, r#""json""#]),
         _ => match default_of(key) {
             Some(Value::Number(_)) => {
                 Form::Like("a whole number, in a file without quotes", &["100"])

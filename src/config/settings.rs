@@ -262,12 +262,14 @@ pub struct Store {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// Text on a terminal and under systemd, JSON elsewhere.
+    /// The journal where standard error is the journal, text on a terminal, JSON elsewhere.
     #[default]
     Auto,
-    /// One line of text an event.
+    /// An entry of systemd's journal an event, with its fields.
+    Journald,
+    /// One line of text an event, on standard error.
     Text,
-    /// One JSON object an event.
+    /// One JSON object an event, on standard output.
     Json,
 }
 
@@ -275,7 +277,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// `auto`, `text` or `json`.
+    /// `auto`, `journald`, `text` or `json`.
     pub format: LogFormat,
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,dingbot::bot=debug`.
     pub level: String,

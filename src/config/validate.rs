@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
 use url::Url;
 
 use super::keys;
@@ -12,6 +10,7 @@ use super::merge::Merged;
 use super::problem::Problem;
 use super::secret::Secret;
 use super::settings::{Bot, DingTalk, Extract, Llm, Log, Memory, Server, Settings, Store};
+use crate::telemetry::logging;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -140,18 +139,8 @@ impl Findings<'_> {
     }
 
     fn log(&mut self, log: &Log) {
-        // A bare word is a valid filter, for a module of that name, and silences all the rest:
-        // never what is meant by "verbose" or a mistyped level.
-        let bare_words = !log.level.contains(['[', '{'])
-            && log.level.split(',').any(|directive| {
-                !directive.contains('=') && directive.trim().parse::<LevelFilter>().is_err()
-            });
-        if bare_words || EnvFilter::builder().parse(&log.level).is_err() {
-            self.wrong(
-                "log.level",
-                "is no valid filter: write error, warn, info, debug or trace, or a filter such as \
-                 \"info,dingbot::bot=debug\"",
-            );
+        if let Err(error) = logging::filter(&log.level) {
+            self.wrong("log.level", error.to_string());
         }
     }
 

@@ -106,7 +106,7 @@ pub async fn serve<S, B>(
                         connections.admit(stream, peer, &service);
                     }
                     Err(error) if concerns_one_client(&error) => {
-                        tracing::debug!(%error, "a client left before it was accepted");
+                        tracing::debug!(%error, error_kind = "io", "a client left before it was accepted");
                     }
                     Err(error) => {
                         trouble.met(&error);
@@ -197,8 +197,12 @@ impl Trouble {
         self.pause_until = Some(now + wait);
         if self.logged.is_none_or(|logged| now - logged >= LOG_EVERY) {
             self.logged = Some(now);
-            tracing::error!(%error, "cannot accept connections; raise LimitNOFILE or lower \
-                 server.max_connections if descriptors ran out");
+            tracing::error!(
+                %error,
+                error_kind = "io",
+                "cannot accept connections; raise LimitNOFILE or lower server.max_connections if \
+                 descriptors ran out"
+            );
         }
     }
 }
@@ -308,7 +312,8 @@ impl Connections {
             Ok((id, ())) => id,
             Err(error) => {
                 if error.is_panic() {
-                    tracing::error!(%error, "the task of a connection panicked");
+                    // The error quotes the panic's text, which may quote a message.
+                    tracing::error!(error_kind = "panic", "the task of a connection panicked");
                 }
                 error.id()
             }

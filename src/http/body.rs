@@ -55,7 +55,7 @@ async fn read<B: Buf>(
             None => return Ok(joined.freeze()),
             Some(Ok(piece)) => piece,
             Some(Err(error)) => {
-                tracing::debug!(%error, "a request's body broke off");
+                tracing::debug!(%error, error_kind = "io", "a request's body broke off");
                 return Err(ApiError::bad_request("The body broke off; send it again."));
             }
         };

@@ -165,7 +165,8 @@ pub(super) async fn serve<S, B>(
             }
         }
         Err(error) => {
-            tracing::debug!(peer = %connection.peer, %error, "connection ended");
+            let error_kind = if error.is_parse() { "malformed" } else { "io" };
+            tracing::debug!(peer = %connection.peer, %error, error_kind, "connection ended");
             if error.is_parse() {
                 linger(http.into_parts().io.into_inner(), &connection).await;
             }

@@ -195,7 +195,7 @@ fn known(rejection: &Rejection) -> ApiError {
         let message = "This path does not take this method; see /help.";
         return ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
     }
-    tracing::error!(?rejection, "a rejection that no one maps");
+    tracing::error!(?rejection, error_kind = "rejection", "a rejection that no one maps");
     ApiError::internal()
 }
 

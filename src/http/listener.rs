@@ -133,7 +133,12 @@ fn bind_one(address: SocketAddr, all: &[SocketAddr]) -> Result<Listener, BindErr
     let v6_only = address.port() != 0 && all.contains(&everywhere_v4);
     let bound = match listen(address, v6_only) {
         Err(error) if is_everywhere_v6(address) && !v6_only && lacks_ipv6(&error) => {
-            tracing::warn!(%address, %error, "this host has no IPv6, listening on IPv4 only");
+            tracing::warn!(
+                %address,
+                %error,
+                error_kind = "no_ipv6",
+                "this host has no IPv6, listening on IPv4 only"
+            );
             listen(everywhere_v4, false)
         }
         bound => bound,
@@ -176,7 +181,11 @@ fn lacks_ipv6(error: &io::Error) -> bool {
 /// waiting to fill a packet.
 pub(super) fn prepare(stream: &TcpStream) {
     if let Err(error) = SockRef::from(stream).set_tcp_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY, the connection is probably gone");
+        tracing::debug!(
+            %error,
+            error_kind = "io",
+            "cannot set TCP_NODELAY, the connection is probably gone"
+        );
     }
 }
 

@@ -43,11 +43,11 @@ async fn answer(status: Arc<StatusState>, client: Option<ClientAddress>) -> Resp
             response
         }
         Ok(Err(error)) => {
-            tracing::error!(%error, "cannot write the metrics");
+            tracing::error!(%error, error_kind = "encoding", "cannot write the metrics");
             ApiError::internal().into_response()
         }
-        Err(error) => {
-            tracing::error!(%error, "gathering the metrics failed");
+        Err(_) => {
+            tracing::error!(error_kind = "panic", "gathering the metrics failed");
             ApiError::internal().into_response()
         }
     }

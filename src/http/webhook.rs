@@ -20,6 +20,7 @@ use super::body;
 use super::client::ClientAddress;
 use super::error::ApiError;
 use super::methods;
+use super::middleware::RequestId;
 use crate::bot::{self, Inbox, Message, Receipt};
 use crate::config::{Secret, Settings};
 use crate::dingtalk::callback::{self, Callback, Content};
@@ -100,10 +101,11 @@ pub fn webhook(state: Live<Webhook>) -> BoxedFilter<(Response,)> {
             }
         })
         .and(body::limited(limits))
-        .and_then(move |client, body: Bytes| {
+        .and(warp::ext::optional::<RequestId>())
+        .and_then(move |client, body: Bytes, id: Option<RequestId>| {
             let state = state.get();
             async move {
-                let answer = state.receive(&body).await;
+                let answer = state.receive(&body, id).await;
                 Ok::<_, Rejection>(
                     answer.unwrap_or_else(|r| state.refuse(r, client).into_response()),
                 )
@@ -145,7 +147,7 @@ impl Webhook {
         })
     }
 
-    async fn receive(&self, body: &[u8]) -> Result<Response, Refusal> {
+    async fn receive(&self, body: &[u8], id: Option<RequestId>) -> Result<Response, Refusal> {
         if body.is_empty() {
             return Ok(empty());
         }
@@ -155,13 +157,23 @@ impl Webhook {
         })?;
         if let Content::OverQuota { code, message } = &callback.content {
             self.metrics.messages_rejected.with_label_values(&["over_quota"]).inc();
-            tracing::warn!(code, message, "DingTalk says the organisation is over its quota");
+            tracing::warn!(
+                code,
+                detail = message,
+                error_kind = "quota",
+                "DingTalk says the organisation is over its quota"
+            );
             return Ok(empty());
         }
         self.check(&callback)?;
         let wait = callback.session_webhook.is_none();
-        match self.inbox.accept(Message::new(callback), wait).await {
+        let mut message = Message::new(callback);
+        message.request_id = id.map(|id| id.as_str().to_owned());
+        let message_id = message.callback.message_id.clone();
+        match self.inbox.accept(message, wait).await {
             Ok(receipt) => {
+                let duplicate = matches!(receipt, Receipt::Duplicate);
+                tracing::debug!(message_id, duplicate, "message accepted");
                 if matches!(receipt, Receipt::Accepted(_)) {
                     self.metrics.messages_received.with_label_values(&["webhook"]).inc();
                 }
@@ -218,6 +230,7 @@ impl Webhook {
                 reason = refusal.reason,
                 client = client.map(|c| c.client.to_string()),
                 unwritten,
+                error_kind = refusal.reason,
                 error = refusal.error.message,
                 "callback refused"
             );

@@ -135,8 +135,13 @@ impl ChatModel {
                 delay.map(|delay| delay.max(asked))
             })
             .notify(|failure: &Failure, delay| {
-                let (outcome, delay_ms) = (failure.error.outcome(), delay.as_millis());
-                tracing::warn!(outcome, delay_ms, "the model did not answer, asking again");
+                let (error_kind, delay_ms) = (failure.error.outcome(), delay.as_millis() as u64);
+                tracing::warn!(
+                    error = %failure.error,
+                    error_kind,
+                    delay_ms,
+                    "the model did not answer, asking again"
+                );
             })
             .await
             .map_err(|failure| failure.error)

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use anyhow::Context;
+
 use super::house::Furniture;
 use super::raise_descriptor_limit;
 use crate::config::changes::{changes, until_restart};
@@ -69,10 +71,11 @@ impl Reloader {
             Report::Invalid { problems } => {
                 self.metrics.config_last_reload_successful.set(0);
                 for problem in problems {
-                    tracing::error!("configuration: {problem}");
+                    tracing::error!(error_kind = "configuration", "configuration: {problem}");
                 }
                 tracing::error!(
                     problems = problems.len(),
+                    error_kind = "configuration",
                     "configuration not reloaded: the settings stay as they were"
                 );
             }
@@ -80,6 +83,7 @@ impl Reloader {
                 self.metrics.config_last_reload_successful.set(0);
                 tracing::error!(
                     error = reason,
+                    error_kind = "configuration",
                     "configuration not reloaded: the settings stay as they were"
                 );
             }
@@ -93,7 +97,7 @@ impl Reloader {
         let applied = self.furniture.replace(&settings, &found.applicable).and_then(|()| {
             // Last, for it is the one step that cannot be prepared.
             let level = &settings.log.level;
-            self.level.set_level(level).map_err(|e| anyhow::anyhow!("log.level: {e}"))
+            self.level.set_level(level).context("log.level")
         });
         if let Err(error) = applied {
             return Report::Failed { reason: format!("{error:#}") };

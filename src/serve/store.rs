@@ -38,7 +38,7 @@ fn observer(health: Arc<Health>) -> Observer {
         }
         Err(error) => {
             if !failing.swap(true, Ordering::AcqRel) {
-                tracing::error!(%error, "the store cannot be written");
+                tracing::error!(%error, error_kind = error.kind(), "the store cannot be written");
             }
             health.set("store", Status::Error, error.to_string());
         }
@@ -52,8 +52,13 @@ pub(super) async fn close(store: Arc<SqliteStore>) {
             let closing = tokio::task::spawn_blocking(move || store.close());
             match tokio::time::timeout(LONGEST_CLOSE, closing).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(%error, "the store did not close well"),
-                Err(_) => tracing::error!("the disk does not answer; the store is left as it is"),
+                Ok(Err(error)) => {
+                    tracing::error!(%error, error_kind = "store", "the store did not close well");
+                }
+                Err(_) => tracing::error!(
+                    error_kind = "timeout",
+                    "the disk does not answer; the store is left as it is"
+                ),
             }
         }
         // A task that did not end in time holds it: nothing acknowledged is lost by that.

@@ -43,7 +43,7 @@ impl Tasks {
                 biased;
                 stopped = &mut stop => return stopped,
                 Some(name) = self.next_ended() => {
-                    tracing::error!(task = name, "a task ended unasked; restart the daemon");
+                    tracing::error!(task = name, error_kind = "task_ended", "a task ended unasked; restart the daemon");
                     self.metrics.ready.set(0);
                     let message = format!("the task {name} ended unasked; restart the daemon");
                     self.health.set(name, Status::Error, message);
@@ -76,7 +76,9 @@ impl Tasks {
         let id = match &ended {
             Ok((id, ())) => *id,
             Err(error) => {
-                tracing::error!(%error, "a task failed");
+                // The error quotes the panic's text, which may quote a message.
+                let error_kind = if error.is_panic() { "panic" } else { "cancelled" };
+                tracing::error!(error_kind, "a task failed");
                 error.id()
             }
         };

@@ -114,7 +114,7 @@ impl ControlSocket {
                 }
             };
             if let Err(error) = served {
-                tracing::warn!(%error, "a request on the control socket failed");
+                tracing::warn!(%error, error_kind = "io", "a request on the control socket failed");
             }
         }
     }

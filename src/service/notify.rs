@@ -41,14 +41,18 @@ impl Notifier {
         let thread = std::thread::Builder::new().name("notify".into()).spawn(move || {
             for notice in waiting {
                 if let Err(error) = send(&notice) {
-                    tracing::warn!(%error, ?notice, "the service manager cannot be told");
+                    tracing::warn!(%error, error_kind = "io", ?notice, "the service manager cannot be told");
                 }
             }
         });
         match thread {
             Ok(_) => Self { notices: Some(notices) },
             Err(error) => {
-                tracing::error!(%error, "the service manager cannot be told anything");
+                tracing::error!(
+                    %error,
+                    error_kind = "io",
+                    "the service manager cannot be told anything"
+                );
                 Self { notices: None }
             }
         }

@@ -91,7 +91,7 @@ impl Watchdog {
             tokio::pin!(sign);
             while timeout(patience, &mut sign).await.is_err() {
                 let seconds = began.elapsed().as_secs();
-                tracing::error!(part = part.name, seconds, "no progress");
+                tracing::error!(part = part.name, seconds, error_kind = "stuck", "no progress");
             }
         });
         join_all(alive).await;

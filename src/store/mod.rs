@@ -45,6 +45,18 @@ pub enum StoreError {
     Failed(String),
 }
 
+impl StoreError {
+    /// Its kind in one word, for the log.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Corrupt(_) => "corrupt",
+            Self::Closed => "closed",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
 /// What a call on the store returns.
 pub type Result<T> = std::result::Result<T, StoreError>;
 

@@ -10,6 +10,8 @@ use prometheus::{
     Opts, Registry,
 };
 
+use super::logging;
+
 /// Seconds, for what answers in milliseconds.
 const FAST: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 /// Seconds, for what crosses a network or asks a model.
@@ -100,6 +102,9 @@ impl Metrics {
         .expect("a valid constant name");
         registry.register(Box::new(build.clone())).expect("a unique constant name");
         build.with_label_values(&[crate::VERSION, crate::REVISION]).set(1.0);
+        // The log begins before there are metrics, and counts for itself.
+        let dropped = Box::new(logging::dropped_lines());
+        registry.register(dropped).expect("a unique constant name");
 
         Self {
             ready: gauge("ready", "1 when messages are accepted, kept and worked on."),

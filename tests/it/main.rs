@@ -11,6 +11,7 @@ mod attack;
 mod callbacks;
 mod commands;
 mod delivery;
+mod journal;
 mod model_failures;
 mod nothing_lost;
 mod reload;

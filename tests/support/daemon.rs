@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
@@ -18,6 +19,7 @@ use super::PATIENCE;
 use super::dingtalk::{Callback, SignedCallback};
 use super::exposition::Exposition;
 use super::http::{self, Answer};
+use super::journal::{Entry, Journal};
 use super::record::Record;
 use super::settings::Settings;
 
@@ -45,6 +47,9 @@ pub struct Daemon {
 struct Process {
     child: Child,
     log: Arc<Record<String>>,
+    /// The part of the log that came by standard error.
+    errors: Arc<Record<String>>,
+    journal: Option<Journal>,
     readers: Vec<JoinHandle<()>>,
     listen: Vec<SocketAddr>,
 }
@@ -207,6 +212,11 @@ impl Daemon {
         &self.process.log
     }
 
+    /// The lines it has written to standard error in this run.
+    pub fn errors(&self) -> &Record<String> {
+        &self.process.errors
+    }
+
     /// Asks it to stop.
     pub fn sigterm(&self) {
         self.signal(Signal::TERM);
@@ -238,27 +248,49 @@ impl Process {
         let file = home.join(CONFIGURATION);
         std::fs::create_dir_all(home.join(STATE)).expect("a writable temporary directory");
         std::fs::write(&file, settings.toml()).expect("a writable temporary directory");
-        let mut child = program(settings, home)
+        let (stderr, writer) = std::io::pipe().expect("a pipe");
+        let mut program = program(settings, home);
+        if settings.own_journal().is_some() {
+            // systemd.exec(5): the device and the inode of what is the journal.
+            let stream = rustix::fs::fstat(&writer).expect("an open pipe");
+            program.env("JOURNAL_STREAM", format!("{}:{}", stream.st_dev, stream.st_ino));
+        }
+        let mut child = program
             .args(["serve", "--listen", settings.address(), "--config"])
             .arg(&file)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(writer)
             .kill_on_drop(true)
             .spawn()
             .expect("the program starts");
+        // It holds the writing end, without which reading comes to an end.
+        drop(program);
         let log = Arc::new(Record::default());
+        let errors = Arc::new(Record::default());
         let stdout = child.stdout.take().expect("it is piped");
-        let stderr = child.stderr.take().expect("it is piped");
+        let stderr = pipe::Receiver::from_owned_fd(stderr.into()).expect("a pipe");
         let readers = vec![
-            tokio::spawn(collect(stdout, Arc::clone(&log))),
-            tokio::spawn(collect(stderr, Arc::clone(&log))),
+            tokio::spawn(collect(stdout, vec![Arc::clone(&log)])),
+            tokio::spawn(collect(stderr, vec![Arc::clone(&log), Arc::clone(&errors)])),
         ];
-        Self { child, log, readers, listen: Vec::new() }
+        let journal = settings.own_journal().cloned();
+        Self { child, log, errors, journal, readers, listen: Vec::new() }
     }
 
     async fn becomes_ready(&mut self) {
-        let ready = self.log.find(0, PATIENCE, |line| ready_addresses(line));
+        let ready = async {
+            match &self.journal {
+                None => self.log.find(0, PATIENCE, |line| ready_addresses(line)).await,
+                Some(journal) => {
+                    let ready = |entry: &Entry| {
+                        let listen = entry.get("DINGBOT_LISTEN")?;
+                        (entry["MESSAGE"] == ["ready"]).then(|| addresses(&listen[0]))?
+                    };
+                    journal.entries().find(0, PATIENCE, ready).await
+                }
+            }
+        };
         let ended = tokio::select! {
             found = ready => {
                 self.listen = found.unwrap_or_else(|| panic!("not ready in {PATIENCE:?}"));
@@ -310,9 +342,15 @@ impl Drop for Process {
 fn program(settings: &Settings, home: &Path) -> Command {
     let path = std::env::var_os("DINGBOT_PROGRAM")
         .map_or_else(|| env!("CARGO_BIN_EXE_dingbot").into(), PathBuf::from);
-    let mut program = match settings.namespace() {
-        None => Command::new(path),
-        Some(namespace) => {
+    let mut program = match (settings.own_journal(), settings.namespace()) {
+        (None, None) => Command::new(path),
+        (Some(journal), _) => {
+            let wrapper = journal.wrapper();
+            let mut unshare = Command::new(&wrapper[0]);
+            unshare.args(&wrapper[1..]).arg(path);
+            unshare
+        }
+        (None, Some(namespace)) => {
             // Becomes the program: its process id is the program's.
             let mut ip = Command::new("ip");
             ip.args(["netns", "exec", namespace]).arg(path);
@@ -332,10 +370,10 @@ fn program(settings: &Settings, home: &Path) -> Command {
     program
 }
 
-async fn collect(pipe: impl AsyncRead + Unpin, log: Arc<Record<String>>) {
+async fn collect(pipe: impl AsyncRead + Unpin, records: Vec<Arc<Record<String>>>) {
     let mut lines = BufReader::new(pipe).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        log.push(line);
+        records.iter().for_each(|record| record.push(line.clone()));
     }
 }
 
@@ -347,6 +385,9 @@ pub fn ready_addresses(line: &str) -> Option<Vec<SocketAddr>> {
     if fields["message"] != "ready" {
         return None;
     }
-    let listen = fields["listen"].as_str()?;
+    addresses(fields["listen"].as_str()?)
+}
+
+fn addresses(listen: &str) -> Option<Vec<SocketAddr>> {
     listen.split(',').map(|address| address.trim().parse().ok()).collect()
 }

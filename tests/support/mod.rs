@@ -20,6 +20,7 @@ pub mod daemon;
 pub mod dingtalk;
 pub mod exposition;
 pub mod http;
+pub mod journal;
 pub mod model;
 pub mod namespace;
 pub mod record;

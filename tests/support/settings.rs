@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use super::dingtalk::{self, DingTalk};
+use super::journal::Journal;
 use super::model::{self, Model};
 use super::namespace::Namespace;
 
@@ -19,6 +20,7 @@ pub struct Settings {
     listen: String,
     namespace: Option<String>,
     socket: Option<Arc<TcpListener>>,
+    journal: Option<Journal>,
 }
 
 impl Settings {
@@ -31,6 +33,7 @@ impl Settings {
             listen: "127.0.0.1:0".into(),
             namespace: None,
             socket: None,
+            journal: None,
         };
         settings.text("log.format", "json")
     }
@@ -119,6 +122,16 @@ impl Settings {
 
     pub(super) fn handed_over(&self) -> Option<&TcpListener> {
         self.socket.as_deref()
+    }
+
+    /// Has this journal for that of the system, and its standard error there.
+    pub fn journal(mut self, journal: &Journal) -> Self {
+        self.journal = Some(journal.clone());
+        self
+    }
+
+    pub(super) fn own_journal(&self) -> Option<&Journal> {
+        self.journal.as_ref()
     }
 
     pub(super) fn namespace(&self) -> Option<&str> {

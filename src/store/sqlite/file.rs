@@ -84,7 +84,12 @@ fn open_untouched(path: &Path) -> Result<Connection, OpenError> {
 /// Lets only this user read the file. SQLite gives its log and index the same mode.
 pub(super) fn restrict(path: &Path) {
     if let Err(e) = fs::set_permissions(path, Permissions::from_mode(0o600)) {
-        tracing::warn!(path = %path.display(), error = %e, "cannot restrict the store to this user");
+        tracing::warn!(
+            path = %path.display(),
+            error = %e,
+            error_kind = "io",
+            "cannot restrict the store to this user"
+        );
     }
 }
 
