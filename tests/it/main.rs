@@ -12,6 +12,7 @@ mod callbacks;
 mod commands;
 mod delivery;
 mod journal;
+mod log_document;
 mod model_failures;
 mod nothing_lost;
 mod reload;

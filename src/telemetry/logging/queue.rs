@@ -69,7 +69,8 @@ impl Queue {
                 Err(TrySendError::Full(again)) if Instant::now() < deadline => end = again,
                 Err(_) => return false,
             }
-            thread::sleep(AGAIN);
+            // Nothing can come yet: a rest.
+            let _ = written.recv_timeout(AGAIN);
         }
         written.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
     }

@@ -105,8 +105,7 @@ fn replayed(log: impl FnOnce()) -> Vec<String> {
     let seen = Seen::default();
     let layer = seen.clone();
     logged_to(move || Replayed(Replay::new(layer)), log);
-    let seen = seen.0.lock().unwrap().clone();
-    seen
+    seen.0.lock().unwrap().clone()
 }
 
 #[test]
