@@ -1,9 +1,12 @@
-//! `dingbot generate`: manual page and completions, from the command line's own definition.
+//! `dingbot generate`: manual pages and completions, from the definitions of the command line and
+//! of the settings.
+
+mod settings_page;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Subcommand};
+use clap::{Args, CommandFactory, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use clap_mangen::roff::{Roff, bold, roman};
 
@@ -18,6 +21,7 @@ const EXIT_STATUS: &[(&str, &str)] = &[
 const FILES: &[(&str, &str)] = &[
     ("/etc/dingbot/dingbot.toml", "The configuration, unless --config names another."),
     ("/etc/dingbot/conf.d/*.toml", "More of it, in the order of the names; later wins."),
+    ("/etc/dingbot/credentials/", "Secrets for the systemd service, a file each."),
     (
         "dingbot.db",
         "The store, in $STATE_DIRECTORY, else in $XDG_STATE_HOME/dingbot, else in \
@@ -45,13 +49,28 @@ pub(super) struct Generate {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// The manual page dingbot(8), in roff
-    Man,
+    /// A manual page, in roff: dingbot(8), or dingbot.toml(5)
+    Man {
+        /// dingbot or dingbot.toml
+        #[arg(value_enum, default_value_t = Page::Program)]
+        page: Page,
+    },
     /// Completions for a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
         shell: Shell,
     },
+}
+
+/// A manual page, by its name.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Page {
+    /// The program: dingbot(8)
+    #[value(name = "dingbot")]
+    Program,
+    /// The configuration: dingbot.toml(5)
+    #[value(name = "dingbot.toml")]
+    Settings,
 }
 
 impl Generate {
@@ -60,7 +79,8 @@ impl Generate {
         // Written at once: half a page in a closed pipe helps nobody.
         let mut text = Vec::new();
         match self.what {
-            What::Man => man(command, &mut text)?,
+            What::Man { page: Page::Program } => man(command, &mut text)?,
+            What::Man { page: Page::Settings } => settings_page::write(&mut text)?,
             What::Completions { shell } => {
                 let mut command = command;
                 clap_complete::generate(shell, &mut command, "dingbot", &mut text);
@@ -90,6 +110,8 @@ fn man(mut command: clap::Command, out: &mut Vec<u8>) -> std::io::Result<()> {
     section(&mut commands, "EXIT STATUS", EXIT_STATUS);
     section(&mut commands, "FILES", FILES);
     section(&mut commands, "ENVIRONMENT", ENVIRONMENT);
+    commands.control("SH", ["SEE ALSO"]);
+    commands.text([bold("dingbot.toml"), roman("(5), "), bold("journalctl"), roman("(1)")]);
     commands.to_writer(out)
 }
 
@@ -161,14 +183,14 @@ mod tests {
 
     #[test]
     fn the_manual_names_every_command() {
-        let page = generated(What::Man);
+        let page = generated(What::Man { page: Page::Program });
         assert!(page.starts_with(".ie \\n(.g") || page.contains(".TH dingbot 8"), "{page}");
         for name in ["dingbot serve [", "dingbot memory search ", "dingbot outbox retry "] {
             let name = name.replace('-', "\\-");
             assert!(page.contains(&format!(".SS \"{name}")), "{name}: {page}");
         }
         let sections = page.lines().filter(|line| line.starts_with(".SH")).count();
-        assert_eq!(sections, 8, "{page}");
+        assert_eq!(sections, 9, "{page}");
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! The example file says what the program does.
 
-use super::{Settings, Sources, keys, load};
-
-const EXAMPLE: &str = include_str!("../../etc/dingbot.toml");
+use super::{EXAMPLE, Settings, Sources, keys, load};
 
 /// The example with every setting put in force. A comment has a space after its `#`.
 fn uncommented() -> String {
