@@ -26,10 +26,8 @@ fn the_image_says_what_it_is_and_is_small() {
         assert_eq!(label("revision"), "0123456789ab");
 
         let all = image["Size"].as_u64().unwrap();
-        let program = std::fs::metadata(format!(
-            "{}/target/docker/dingbot",
-            env!("CARGO_MANIFEST_DIR")
-        ));
+        let program =
+            std::fs::metadata(format!("{}/target/docker/dingbot", env!("CARGO_MANIFEST_DIR")));
         let program = program.unwrap().len();
         let rest = all - program;
         println!("image: {all} bytes, {rest} of them beside the program");

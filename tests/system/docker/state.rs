@@ -38,9 +38,7 @@ fn a_folder_of_the_host_that_it_may_not_write_is_told() {
     on_the_host(async |docker| {
         let folder = tempfile::tempdir().unwrap();
         let mount = format!("{}:/data", folder.path().display());
-        let output = docker
-            .try_docker(&["run", "--rm", "-v", &mount, super::engine::IMAGE])
-            .await;
+        let output = docker.try_docker(&["run", "--rm", "-v", &mount, super::engine::IMAGE]).await;
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let said = String::from_utf8_lossy(&output.stderr);
         for part in ["cannot write the store /data/dingbot.db", "Permission denied", "uid 65532"] {
