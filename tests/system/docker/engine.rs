@@ -114,6 +114,7 @@ impl Engine {
                 let last = log.lines().rev().find(|line| !line.contains("module=grpc"));
                 return Err(format!("dockerd does not start: {}", last.unwrap_or_default()));
             }
+            #[allow(clippy::disallowed_methods, reason = "no runtime has been started yet")]
             std::thread::sleep(Duration::from_millis(200));
         }
     }

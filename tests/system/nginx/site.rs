@@ -22,7 +22,7 @@ pub(super) const DOMAIN: &str = "bot.example.com";
 const FILE: &str = include_str!("../../../etc/nginx/dingbot.conf");
 const CERTIFICATES: &str = "/etc/letsencrypt/live/bot.example.com";
 const LOGS: &str = "/var/log/nginx";
-const CHALLENGES: &str = "/var/www/acme";
+const CHALLENGES: &str = "/var/www/html";
 const UPSTREAM: &str = "server 127.0.0.1:8080;";
 
 /// A certificate of this domain, signed by itself.
@@ -133,6 +133,7 @@ impl Drop for Site {
         }
         let began = Instant::now();
         while matches!(self.nginx.try_wait(), Ok(None)) && began.elapsed() < PATIENCE {
+            #[allow(clippy::disallowed_methods, reason = "nothing can be awaited in a drop")]
             std::thread::sleep(Duration::from_millis(10));
         }
         let _ = self.nginx.kill();
