@@ -16,6 +16,7 @@ mod outbox;
 mod reminders;
 pub mod sqlite;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -60,13 +61,22 @@ impl StoreError {
 /// What a call on the store returns.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
+/// The number of the user this process runs as: in a container it has no name outside.
+fn this_user() -> String {
+    match std::fs::metadata("/proc/self") {
+        Ok(process) => format!("uid {}", process.uid()),
+        Err(_) => "the one dingbot runs as".into(),
+    }
+}
+
 /// Why the store could not be opened. Nothing was written in any of these cases.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The folder or the file cannot be made or written.
     #[error(
-        "cannot write the store {path}: {reason}; give this user the folder, or set store.url \
-         (or DATABASE_PATH) to one it may write"
+        "cannot write the store {path}: {reason}; give this user ({user}) the folder, or set \
+         store.url (or DATABASE_PATH) to one it may write",
+        user = this_user()
     )]
     NotWritable {
         /// The file.

@@ -1,0 +1,54 @@
+//! The image itself.
+
+use serde_json::{Value, json};
+
+use super::engine::IMAGE;
+use super::on_the_host;
+
+#[test]
+fn the_image_says_what_it_is_and_is_small() {
+    on_the_host(async |docker| {
+        let text = docker.docker(&["image", "inspect", IMAGE]).await;
+        let image = serde_json::from_str::<Value>(&text).unwrap()[0].take();
+        let config = &image["Config"];
+        assert_eq!(config["User"], "65532:65532", "a number, for runAsNonRoot");
+        assert_eq!(config["Entrypoint"], json!(["/usr/bin/dingbot"]));
+        assert_eq!(config["Cmd"], json!(["serve"]));
+        assert_eq!(config["ExposedPorts"], json!({ "8080/tcp": {} }));
+        assert_eq!(config["Volumes"], json!({ "/data": {} }));
+        assert_eq!(config["StopSignal"], "SIGTERM");
+        assert_eq!(config["Healthcheck"]["Test"], json!(["CMD", "/usr/bin/dingbot", "health"]));
+        let label = |name: &str| &config["Labels"][format!("org.opencontainers.image.{name}")];
+        assert_eq!(label("title"), "dingbot");
+        assert_eq!(label("description"), env!("CARGO_PKG_DESCRIPTION"));
+        assert_eq!(label("version"), env!("CARGO_PKG_VERSION"));
+        assert_eq!(label("licenses"), env!("CARGO_PKG_LICENSE"));
+        assert_eq!(label("revision"), "0123456789ab");
+
+        let all = image["Size"].as_u64().unwrap();
+        let program =
+            std::fs::metadata(format!("{}/target/docker/dingbot", env!("CARGO_MANIFEST_DIR")));
+        let program = program.unwrap().len();
+        let rest = all - program;
+        println!("image: {all} bytes, {rest} of them beside the program");
+        assert!(rest < 8_000_000, "{rest} bytes beside the program");
+    });
+}
+
+#[test]
+fn every_command_runs_in_it() {
+    on_the_host(async |docker| {
+        let version = docker.docker(&["run", "--rm", IMAGE, "-V"]).await;
+        assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
+        let config = docker.docker(&["run", "--rm", IMAGE, "config"]).await;
+        assert!(config.contains("drain_timeout"), "{config}");
+        let wrong = docker.try_docker(&["run", "--rm", "-e", "PORT=web", IMAGE]).await;
+        assert_eq!(wrong.status.code(), Some(78), "{wrong:?}");
+        // Certificates, for HTTPS to the model and to DingTalk.
+        let certificates = ["--entrypoint", "grep", IMAGE, "-c", "BEGIN CERTIFICATE"];
+        let certificates =
+            [&["run", "--rm"], &certificates[..], &["/etc/ssl/certs/ca-certificates.crt"]].concat();
+        let count: u32 = docker.docker(&certificates).await.parse().unwrap();
+        assert!(count > 100, "{count}");
+    });
+}
