@@ -1,8 +1,8 @@
-//! A loopback HTTP/1.1 server for the simulators.
+//! An HTTP/1.1 server for the simulators.
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -63,13 +63,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on a free port of 127.0.0.1 and answers every request by `handler`.
-    pub async fn start<H, F>(handler: H) -> Self
+    /// Listens on a free port of `ip` and answers every request by `handler`.
+    pub async fn start<H, F>(ip: IpAddr, handler: H) -> Self
     where
         H: Fn(Received) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Answer> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+        let listener = TcpListener::bind((ip, 0)).await.expect("the address has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let accepting = tokio::spawn(async move {
             let mut connections = JoinSet::new();

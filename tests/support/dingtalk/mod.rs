@@ -20,6 +20,7 @@ pub use content::{Mentions, Message, Via};
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::pending;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -121,9 +122,14 @@ struct State {
 impl DingTalk {
     /// Starts on a free loopback port, with the group robot of [`GROUP_TOKEN`].
     pub async fn start() -> Self {
+        Self::start_at(Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    /// As [`DingTalk::start`], on this address of a network of the test's own.
+    pub async fn start_at(ip: IpAddr) -> Self {
         let state = Arc::new(State::default());
         let serving = Arc::clone(&state);
-        let server = Server::start(move |request| answer(Arc::clone(&serving), request)).await;
+        let server = Server::start(ip, move |request| answer(Arc::clone(&serving), request)).await;
         let simulator = Self { state, server };
         simulator.add_group_robot(GROUP_TOKEN, Some(GROUP_SECRET));
         simulator

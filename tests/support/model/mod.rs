@@ -10,6 +10,7 @@ mod wire;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::pending;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -133,6 +134,11 @@ impl fmt::Debug for State {
 impl Model {
     /// Starts on a free loopback port; answers `echo: ` and the question.
     pub async fn start() -> Self {
+        Self::start_at(Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    /// As [`Model::start`], on this address of a network of the test's own.
+    pub async fn start_at(ip: IpAddr) -> Self {
         let script: Script = Arc::new(|asked| Reply::Text(format!("echo: {}", asked.question())));
         let state = Arc::new(State {
             asked: Record::default(),
@@ -144,7 +150,7 @@ impl Model {
             most_in_flight: AtomicUsize::new(0),
         });
         let serving = Arc::clone(&state);
-        let server = Server::start(move |request| answer(Arc::clone(&serving), request)).await;
+        let server = Server::start(ip, move |request| answer(Arc::clone(&serving), request)).await;
         Self { state, server }
     }
 

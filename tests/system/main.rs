@@ -1,0 +1,30 @@
+//! Tests of the daemon where it is operated: on a booted Debian, under its real systemd.
+//!
+//! Each runs the real thing, and is left out with a line `skipped: …` where that cannot be had.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test that fails says where")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cgroup;
+mod host;
+mod machine;
+mod package;
+mod suites;
+
+mod conversation;
+mod journal;
+
+use std::io::Write;
+
+/// Says that something is left out, and why.
+fn skip(what: &str, why: &str) {
+    say(&format!("skipped: {what}: {why}"));
+}
+
+/// Writes a line for whoever runs the tests, whether or not the test succeeds.
+fn say(line: &str) {
+    // Not `println!`, which the harness keeps to itself when the test succeeds.
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
