@@ -8,13 +8,24 @@
 mod support;
 
 mod cgroup;
+mod dns;
 mod host;
+mod load;
 mod machine;
 mod package;
+mod repository;
 mod suites;
 
+mod activation;
 mod conversation;
+mod disk;
+mod install;
 mod journal;
+mod recovery;
+mod reload;
+mod sandbox;
+mod stopping;
+mod upgrade;
 
 use std::io::Write;
 
