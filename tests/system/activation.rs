@@ -6,7 +6,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::host::{Host, on_hosts};
 use crate::load::load;
-use crate::say;
 
 on_hosts! {
     twenty_restarts_under_load_refuse_and_reset_nobody: bookworm trixie;
@@ -39,11 +38,11 @@ async fn twenty_restarts_under_load_refuse_and_reset_nobody(host: &Host) {
         pids.len() - 1
     };
     let (outcome, restarts) = tokio::join!(load(host.address(), enough.clone()), restarting);
-    say(&format!(
+    println!(
         "{}: {restarts} restarts in {:.0} s under load: {outcome}",
         host.suite.name(),
         since.elapsed().as_secs_f64(),
-    ));
+    );
     assert_eq!(restarts, RESTARTS);
     assert!(outcome.is_perfect(), "{outcome}: {:?}", outcome.other);
     assert!(outcome.answered > 100 * RESTARTS, "no load: {outcome}");

@@ -11,7 +11,6 @@ use tokio::sync::Semaphore;
 
 use crate::machine::Machine;
 use crate::package::Package;
-use crate::skip;
 use crate::suites::Suite;
 use crate::support::dingtalk::{self, Callback, DingTalk, SignedCallback};
 use crate::support::exposition::Exposition;
@@ -56,7 +55,7 @@ pub(crate) struct Host {
 pub(crate) fn on(suite: Suite, test: impl AsyncFnOnce(&Host) + Send) {
     let (root, network) = match prepare(suite) {
         Ok(prepared) => prepared,
-        Err(why) => return skip(&format!("a booted {}", suite.name()), &why),
+        Err(why) => return println!("skipped: a booted {}: {why}", suite.name()),
     };
     network.attacker.run_made(|| async {
         let _turn = MACHINES.acquire().await.expect("it is never closed");
@@ -116,9 +115,7 @@ impl Host {
 
     /// Writes a file of settings, the only one besides the package's.
     pub(crate) fn configure(&self, settings: &Settings) {
-        self.machine.write(SETTINGS, settings.toml());
-        let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        std::fs::set_permissions(self.machine.outside(SETTINGS), readable).expect("it is there");
+        self.machine.publish(SETTINGS, settings.toml());
     }
 
     /// Gives the service a secret.
@@ -155,8 +152,7 @@ impl Host {
 
     /// Adds a drop-in to the service's unit.
     pub(crate) async fn drop_in(&self, content: &str) {
-        let file = "/etc/systemd/system/dingbot.service.d/test.conf";
-        self.machine.write(file, content);
+        self.machine.publish("/etc/systemd/system/dingbot.service.d/test.conf", content);
         self.machine.succeeds("systemctl daemon-reload").await;
     }
 

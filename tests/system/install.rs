@@ -5,7 +5,6 @@ use std::time::Instant;
 use crate::host::{Host, on_hosts};
 use crate::package::Package;
 use crate::repository::Repository;
-use crate::say;
 
 on_hosts! {
     apt_install_from_the_signed_repository_is_all_it_takes: bookworm trixie;
@@ -22,13 +21,13 @@ async fn apt_install_from_the_signed_repository_is_all_it_takes(host: &Host) {
     let terminal = machine.succeeds("apt-get install --yes dingbot 2>&1").await;
     let installed = since.elapsed();
     let healthy = host.becomes_healthy().await;
-    say(&format!(
+    println!(
         "{}: installed in {:.1} s, healthy {:.1} s later (version {})",
         host.suite.name(),
         installed.as_secs_f64(),
         healthy.as_secs_f64(),
         package.version,
-    ));
+    );
     let health = host.get("/health").await.json();
     assert_eq!(health["message"], "DingBot Server is healthy");
     assert_eq!(machine.succeeds("systemctl is-active dingbot").await.trim(), "active");

@@ -153,11 +153,20 @@ impl Machine {
 
     /// Writes a file that only root may read, and the folders it is in.
     pub(crate) fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        self.write_with(0o600, path, content);
+    }
+
+    /// Writes a file that everyone may read.
+    pub(crate) fn publish(&self, path: &str, content: impl AsRef<[u8]>) {
+        self.write_with(0o644, path, content);
+    }
+
+    fn write_with(&self, mode: u32, path: &str, content: impl AsRef<[u8]>) {
         let outside = self.outside(path);
         let folder = outside.parent().expect("a file is in a folder");
         fs::create_dir_all(folder).expect("the machine's disk can be written");
         fs::write(&outside, content).expect("the machine's disk can be written");
-        fs::set_permissions(&outside, fs::Permissions::from_mode(0o600)).expect("it was written");
+        fs::set_permissions(&outside, fs::Permissions::from_mode(mode)).expect("it was written");
     }
 
     /// A property of a unit.

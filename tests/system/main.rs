@@ -26,16 +26,3 @@ mod reload;
 mod sandbox;
 mod stopping;
 mod upgrade;
-
-use std::io::Write;
-
-/// Says that something is left out, and why.
-fn skip(what: &str, why: &str) {
-    say(&format!("skipped: {what}: {why}"));
-}
-
-/// Writes a line for whoever runs the tests, whether or not the test succeeds.
-fn say(line: &str) {
-    // Not `println!`, which the harness keeps to itself when the test succeeds.
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
-}

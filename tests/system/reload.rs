@@ -52,8 +52,7 @@ async fn good_settings_are_in_force_when_systemctl_reload_returns(host: &Host) {
 async fn bad_settings_are_refused_by_name_and_the_old_ones_stay(host: &Host) {
     host.with_service().await;
     let bad = "llm.model = \"simulated-2\"\n\n[server]\nmax_connections = \"many\"\n";
-    host.machine.write("/etc/dingbot/conf.d/60-bad.toml", bad);
-    host.machine.succeeds("chmod 644 /etc/dingbot/conf.d/60-bad.toml").await;
+    host.machine.publish("/etc/dingbot/conf.d/60-bad.toml", bad);
     let before = host.pid().await;
     host.machine.fails("systemctl reload dingbot").await;
     let said = host.machine.succeeds("journalctl --sync; journalctl -u dingbot -o cat").await;

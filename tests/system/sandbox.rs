@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use crate::dns::Dns;
 use crate::host::{Host, on_hosts, outside};
-use crate::say;
 
 on_hosts! {
     the_exposure_is_at_most_one: bookworm trixie;
@@ -20,11 +19,12 @@ async fn the_exposure_is_at_most_one(host: &Host) {
     let check = format!("systemd-analyze security --no-pager --threshold={THRESHOLD} dingbot");
     let table = host.machine.succeeds(&check).await;
     let verdict = table.lines().last().unwrap_or_default().to_owned();
-    say(&format!("{}: {}", host.suite.name(), verdict.trim_start_matches(|c: char| !c.is_ascii())));
+    println!("{}: {}", host.suite.name(), verdict.trim_start_matches(|c: char| !c.is_ascii()));
     // Not by a list of addresses that lists them all.
     let unit = host.machine.succeeds("systemctl cat dingbot").await;
     assert!(!unit.lines().any(|line| line.starts_with("IPAddressAllow")), "{unit}");
-    let verify = "systemd-analyze verify /usr/lib/systemd/system/dingbot.* 2>&1 | grep dingbot";
+    // Manual pages are not on a minimal host.
+    let verify = "systemd-analyze verify --man=no /usr/lib/systemd/system/dingbot.* 2>&1";
     assert_eq!(host.machine.run(verify).await.stdout, "");
 }
 
