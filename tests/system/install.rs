@@ -43,6 +43,7 @@ async fn apt_install_from_the_signed_repository_is_all_it_takes(host: &Host) {
     for (place, text) in [("the terminal", &terminal), ("the journal", &journal)] {
         assert!(text.contains("/etc/dingbot/credentials"), "{place}: {text}");
     }
+    assert!(journal.contains("next step 3 of 3"), "{journal}");
     assert!(terminal.contains("接下来") && terminal.contains("Three next steps"), "{terminal}");
     for file in [
         "/usr/share/man/man8/dingbot.8.gz",

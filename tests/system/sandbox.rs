@@ -68,7 +68,10 @@ async fn the_daemon_sees_and_changes_nothing_it_does_not_need(host: &Host) {
     let write = format!("cd /proc/{pid}/root && touch x etc/x usr/x");
     let said = host.machine.fails(&write).await;
     assert_eq!(said.matches("Read-only file system").count(), 3, "{said}");
-    let run = format!("/proc/{pid}/root/usr/bin/true");
-    let said = host.machine.fails(&run).await;
-    assert!(said.contains("Permission denied"), "{said}");
+    // What can be written cannot be run.
+    for place in ["/var/lib/dingbot", "/run/dingbot", "/tmp", "/var/tmp", "/dev/shm"] {
+        let run = format!("cd /proc/{pid}/root{place} && cp /usr/bin/true . && ./true");
+        let said = host.machine.fails(&run).await;
+        assert!(said.contains("./true: Permission denied"), "{place}: {said}");
+    }
 }

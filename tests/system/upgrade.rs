@@ -11,8 +11,8 @@ on_hosts! {
 }
 
 const CONFFILE: &str = "/etc/dingbot/dingbot.toml";
-/// What an administrator wrote into the package's own file.
-const EDITED: &str = "\n[memory]\nrecall_limit = 7\n";
+/// What an administrator does with the package's own file.
+const EDIT: &str = "sed -i 's/^#recall_limit = 5/recall_limit = 7/'";
 
 /// How often the daemon has said that it is ready.
 async fn starts(host: &Host) -> usize {
@@ -43,9 +43,7 @@ async fn an_upgrade_keeps_configuration_and_data_and_restarts_once(host: &Host) 
     host.becomes_healthy().await;
     host.accepts(host.callback().from("ann").text("我的猫叫咪咪。")).await;
     host.dingtalk.wait_for_text("咪咪").await;
-    machine
-        .succeeds(&format!("printf '{EDITED}' >> {CONFFILE}; sha256sum {CONFFILE} > /root/sum"))
-        .await;
+    machine.succeeds(&format!("{EDIT} {CONFFILE}; sha256sum {CONFFILE} > /root/sum")).await;
     let (starts_before, pid) = (starts(host).await, host.pid().await);
     assert_eq!(starts_before, 1);
 
