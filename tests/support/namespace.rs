@@ -91,18 +91,28 @@ impl Namespace {
         &self.name
     }
 
+    /// The file that stands for it.
+    pub fn path(&self) -> PathBuf {
+        Path::new("/run/netns").join(&self.name)
+    }
+
     /// Runs `work` on a thread of its own that is in this namespace: its sockets, its threads and
     /// the programs it starts are, too.
     pub fn run<R: Send>(&self, work: impl Future<Output = R> + Send) -> R {
+        self.run_made(|| work)
+    }
+
+    /// As [`Namespace::run`], of a future that is made on the thread and stays there.
+    pub fn run_made<R: Send, F: Future<Output = R>>(&self, make: impl FnOnce() -> F + Send) -> R {
         let inside = || {
-            let link = File::open(Path::new("/run/netns").join(&self.name)).expect("it exists");
+            let link = File::open(self.path()).expect("it exists");
             move_into_link_name_space(link.as_fd(), Some(LinkNameSpaceType::Network))
                 .expect("root may enter a network namespace");
             tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .expect("a runtime")
-                .block_on(work)
+                .block_on(make())
         };
         std::thread::scope(|scope| {
             scope.spawn(inside).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -138,7 +138,7 @@ impl Settings {
         self.namespace.as_deref()
     }
 
-    pub(super) fn toml(&self) -> String {
+    pub fn toml(&self) -> String {
         let mut toml = String::new();
         for (key, value) in &self.values {
             writeln!(toml, "{key} = {value}").expect("writing to a string");

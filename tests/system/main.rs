@@ -1,4 +1,5 @@
-//! Tests of the daemon where it is operated: in Docker, behind nginx.
+//! Tests of the daemon where it is operated: on a booted Debian under its real systemd, in Docker,
+//! behind nginx.
 //!
 //! Each runs the real thing, and is left out with a line `skipped: …` where that cannot be had.
 
@@ -7,5 +8,24 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cgroup;
+mod dns;
+mod host;
+mod load;
+mod machine;
+mod package;
+mod repository;
+mod suites;
+
+mod activation;
+mod conversation;
+mod disk;
 mod docker;
+mod install;
+mod journal;
 mod nginx;
+mod recovery;
+mod reload;
+mod sandbox;
+mod stopping;
+mod upgrade;
