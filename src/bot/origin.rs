@@ -84,3 +84,26 @@ impl Outgoing {
         of_route.or_else(|| self.origin.as_ref()?.robot.as_deref())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a version wrote it that did not know of origins.
+    fn kept_before(routes: &str) -> Outgoing {
+        serde_json::from_str(&format!(r#"{{"title":"t","text":"t","routes":{routes}}}"#)).unwrap()
+    }
+
+    #[test]
+    fn a_delivery_names_its_robot() {
+        let push = kept_before(r#"[{"group_robot":{"name":"default"}}]"#);
+        assert_eq!(push.robot(), Some("default"));
+        let session = r#"{"session":{"url":"u","expires_at_millis":null}}"#;
+        let person = r#"{"user":{"robot_code":"ding1","staff_id":"s"}}"#;
+        assert_eq!(kept_before(&format!("[{session},{person}]")).robot(), Some("ding1"));
+        let mut answer = kept_before(&format!("[{session}]"));
+        assert_eq!(answer.robot(), None);
+        answer.origin = Some(Origin { robot: Some("ding2".into()), ..Origin::default() });
+        assert_eq!(answer.robot(), Some("ding2"));
+    }
+}

@@ -16,9 +16,12 @@ fn journal() -> Option<Journal> {
 
 /// The first entry with this message.
 async fn entry(journal: &Journal, message: &str) -> Entry {
-    let found = journal
-        .entries()
-        .find(0, PATIENCE, |entry| (entry["MESSAGE"] == [message]).then(|| entry.clone()));
+    let found = journal.entries().find(0, PATIENCE, |entry| {
+        // The text says what went wrong, too.
+        let error = entry.get("DINGBOT_ERROR").map(|error| format!(": {}", error[0]));
+        let text = format!("{message}{}", error.unwrap_or_default());
+        (one(entry, "MESSAGE") == text).then(|| entry.clone())
+    });
     found.await.unwrap_or_else(|| panic!("no {message:?} in {:#?}", journal.entries().all()))
 }
 
@@ -143,6 +146,9 @@ async fn a_journal_that_does_not_read_holds_up_nobody() {
         entries.iter().filter(|entry| entry["MESSAGE"] == ["request answered"]).count() >= lines
     };
     journal.entries().wait_for(answered, PATIENCE).await;
+    // They had room to wait.
+    let metrics = stage.daemon.get("/metrics").await.body;
+    assert!(metrics.contains("\ndingbot_log_lines_dropped_total 0\n"), "{metrics}");
 
     journal.hold();
     for _ in 0..lines {

@@ -1,6 +1,6 @@
 //! A journal in place of systemd's, for a daemon in a mount namespace of its own.
 //!
-//! After "Native Journal Protocol" (systemd.io/JOURNAL_NATIVE_PROTOCOL). Needs root.
+//! After "Native Journal Protocol" (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>). Needs root.
 
 use std::collections::BTreeMap;
 use std::path::Path;
