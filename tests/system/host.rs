@@ -28,14 +28,13 @@ const START: Duration = Duration::from_secs(20);
 /// The port of the package's configuration.
 const PORT: u16 = 8080;
 /// What the harness itself calls, and the packages that have it.
-const TOOLS: [(&str, &str); 7] = [
+const TOOLS: [(&str, &str); 6] = [
     ("mmdebstrap", "mmdebstrap"),
     ("systemd-nspawn", "systemd-container"),
     ("nsenter", "util-linux"),
     ("setpriv", "util-linux"),
     ("ip", "iproute2"),
     ("dpkg-deb", "dpkg"),
-    ("gpg", "gpg"),
 ];
 /// Where the test's settings are, and where secrets are.
 const SETTINGS: &str = "/etc/dingbot/conf.d/50-test.toml";
