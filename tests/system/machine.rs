@@ -37,6 +37,7 @@ pub(crate) struct Machine {
     nspawn: Child,
     /// The machine's first process, as this machine counts.
     init: Pid,
+    switched_on: Instant,
     console: Arc<Record<String>>,
     reader: JoinHandle<()>,
     /// Removed last.
@@ -69,6 +70,7 @@ impl Machine {
         nspawn.args(["--register=no", "--keep-unit", "--link-journal=no", "--console=pipe"]);
         nspawn.args(["--resolv-conf=off", "--timezone=off"]);
         nspawn.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let since = Instant::now();
         let mut nspawn = nspawn.kill_on_drop(true).spawn().expect("sh can be started");
         let console = Arc::new(Record::default());
         let reader = tokio::spawn(read(
@@ -77,7 +79,6 @@ impl Machine {
             Arc::clone(&console),
         ));
         let outer = nspawn.id().expect("it was just started");
-        let since = Instant::now();
         let init = loop {
             if let Some(init) = first_process(outer) {
                 break init;
@@ -91,7 +92,8 @@ impl Machine {
             );
             tokio::time::sleep(LOOK).await;
         };
-        let machine = Self { name, nspawn, init, console, reader, _cgroup: cgroup };
+        let machine =
+            Self { name, nspawn, init, console, switched_on: since, reader, _cgroup: cgroup };
         machine
             .wait("the machine has booted", BOOT, async || {
                 let state = machine.run("systemctl is-system-running").await;
@@ -99,6 +101,11 @@ impl Machine {
             })
             .await;
         machine
+    }
+
+    /// How long ago it was switched on.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.switched_on.elapsed()
     }
 
     /// Runs a script of bash.

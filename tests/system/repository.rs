@@ -18,7 +18,7 @@ pub(crate) struct Repository {
 }
 
 impl Repository {
-    /// Publishes the packages, signed with a key of its own.
+    /// Publishes the packages, signed with a key of the repository's own.
     pub(crate) async fn publish(packages: &[Package]) -> Self {
         let folder = TempDir::new().expect("a temporary directory");
         let published = folder.path().join("published");
@@ -31,8 +31,8 @@ impl Repository {
         let repository = Self { folder, server };
         let publish = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/apt/publish");
         let mut publish = Command::new(publish);
-        publish.env("GNUPGHOME", repository.new_key());
-        publish.args(["--key", KEY, "--url", &repository.server.origin()]).arg(&published);
+        publish.env("GNUPGHOME", repository.keys());
+        publish.args(["--url", &repository.origin()]).arg(published);
         publish.args(packages.iter().map(|package| &package.file));
         printed(&mut publish);
         repository
@@ -56,16 +56,14 @@ impl Repository {
         self.server.origin()
     }
 
-    /// Makes the signing key; where it is.
-    fn new_key(&self) -> PathBuf {
+    /// Where the signing key is; none at first, and the script makes one.
+    fn keys(&self) -> PathBuf {
         let home = self.folder.path().join("gnupg");
-        std::fs::create_dir(&home).expect("the directory is new");
-        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        std::fs::set_permissions(&home, private).expect("it was just made");
-        let mut gpg = Command::new("gpg");
-        gpg.env("GNUPGHOME", &home).args(["--batch", "--quiet", "--passphrase", ""]);
-        gpg.args(["--quick-generate-key", KEY, "ed25519", "sign", "1d"]);
-        printed(&mut gpg);
+        if !home.exists() {
+            std::fs::create_dir(&home).expect("the directory is new");
+            let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+            std::fs::set_permissions(&home, private).expect("it was just made");
+        }
         home
     }
 }
@@ -73,14 +71,10 @@ impl Repository {
 impl Drop for Repository {
     fn drop(&mut self) {
         // The agent that gpg starts by itself.
-        let home = self.folder.path().join("gnupg");
         let mut kill = Command::new("gpgconf");
-        let _ = kill.env("GNUPGHOME", home).args(["--kill", "all"]).output();
+        let _ = kill.env("GNUPGHOME", self.keys()).args(["--kill", "all"]).output();
     }
 }
-
-/// Whose key signs.
-const KEY: &str = "Test archive <archive@example.org>";
 
 /// The file a request asks for.
 fn file(folder: &Path, request: &Received) -> Response<Body> {
