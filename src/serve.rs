@@ -84,32 +84,31 @@ pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::
     let house = notifier.taking_time(House::build(&settings, &ground, process)).await?;
     drop(ground);
 
-    let stop_http = CancellationToken::new();
-    let stop_bot = CancellationToken::new();
-    let stop_service = CancellationToken::new();
+    let stops = Stops::default();
     let mut tasks = Tasks::new(Arc::clone(&health), Arc::clone(&metrics));
     let (worker_probe, worker_pulse) = pulse("worker");
     let (http_probe, http_pulse) = pulse("http");
-    tasks.spawn("worker", house.worker.run(house.arrivals, worker_pulse, stop_bot.clone()));
-    tasks.spawn("courier", house.courier.run(house.mail, stop_bot.clone()));
-    tasks.spawn("reminders", house.reminders.run(stop_bot.clone()));
-    tasks.spawn("settler", house.settler.run(stop_bot.clone()));
-    tasks.spawn("housekeeping", house.housekeeping.run(stop_bot.clone()));
+    tasks.spawn("worker", house.worker.run(house.arrivals, worker_pulse, stops.bot.clone()));
+    let mail = (stops.mail.clone(), stops.mail_now.clone());
+    tasks.spawn("courier", house.courier.run(house.mail, mail.0, mail.1));
+    tasks.spawn("reminders", house.reminders.run(stops.bot.clone()));
+    tasks.spawn("settler", house.settler.run(stops.bot.clone()));
+    tasks.spawn("housekeeping", house.housekeeping.run(stops.bot.clone()));
     let proxies = house.furniture.trusted_proxies.clone();
     let service = http::service(house.routes, proxies, Arc::clone(&metrics));
     let limits = house.furniture.limits.clone();
     let metered = Arc::clone(&metrics);
-    let server = accept::serve(listeners, service, limits, metered, http_pulse, stop_http.clone());
+    let server = accept::serve(listeners, service, limits, metered, http_pulse, stops.http.clone());
     tasks.spawn("http", server);
     let watchdog = Watchdog::new(
         notifier.clone(),
         vec![alive(worker_probe), alive(http_probe), writing(&store)],
         status_line(&listen, &house.inbox, &health),
     );
-    tasks.spawn("watchdog", watchdog.run(stop_service.clone()));
+    tasks.spawn("watchdog", watchdog.run(stops.service.clone()));
     let (requests, mut asked) = mpsc::channel(1);
     if let Some(socket) = control_socket(&sources, &store_path) {
-        tasks.spawn("control", socket.run(requests, stop_service.clone()));
+        tasks.spawn("control", socket.run(requests, stops.service.clone()));
     }
     let inbox = house.inbox;
     let mut reloader =
@@ -147,8 +146,8 @@ pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::
     drop(reloader);
     tracing::info!(signal, inbox = inbox.depth(), "stopping: draining");
     notifier.stopping("stopping: finishing what was accepted");
-    stop_service.cancel();
-    notifier.taking_time(drain(&mut tasks, &inbox, drain_timeout, &stop_http, &stop_bot)).await;
+    stops.service.cancel();
+    notifier.taking_time(drain(&mut tasks, &inbox, drain_timeout, &stops)).await;
     drop(inbox);
     drop(status);
     notifier.taking_time(store::close(store)).await;
@@ -156,18 +155,24 @@ pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::
     Ok(())
 }
 
+/// What ends the tasks, in the order of the message's way.
+#[derive(Default)]
+struct Stops {
+    service: CancellationToken,
+    http: CancellationToken,
+    bot: CancellationToken,
+    /// What is in the mail is still delivered.
+    mail: CancellationToken,
+    /// Nothing more is delivered.
+    mail_now: CancellationToken,
+}
+
 /// Takes the tasks down in order: first the requests, for a caller may wait on the line for its
-/// answer; then what is under way behind them. What is not finished in time stays on disk for the
-/// next start.
-async fn drain(
-    tasks: &mut Tasks,
-    inbox: &Inbox,
-    limit: Duration,
-    stop_http: &CancellationToken,
-    stop_bot: &CancellationToken,
-) {
+/// answer; then the messages under way behind them; then the delivery of their answers. What is
+/// not finished in time stays on disk for the next start.
+async fn drain(tasks: &mut Tasks, inbox: &Inbox, limit: Duration, stops: &Stops) {
     let deadline = Instant::now() + limit;
-    stop_http.cancel();
+    stops.http.cancel();
     if !tasks.drain("http", deadline - DISMISS_BEFORE.min(limit)).await {
         // Rather a 503 that says where the message is than a cut connection.
         inbox.dismiss_waiters();
@@ -176,7 +181,12 @@ async fn drain(
     if timeout_at(deadline + LEAST_DRAIN, inbox.settled()).await.is_err() {
         tracing::warn!("messages were still being kept; their senders heard nothing");
     }
-    stop_bot.cancel();
+    stops.bot.cancel();
+    let least = deadline.max(Instant::now() + LEAST_DRAIN);
+    tasks.drain("worker", least).await;
+    stops.mail.cancel();
+    tasks.drain("courier", least).await;
+    stops.mail_now.cancel();
     let unfinished = tasks.drain_all(deadline.max(Instant::now() + LEAST_DRAIN)).await;
     if !unfinished.is_empty() {
         tracing::warn!(?unfinished, "not finished in time; kept for the next start");

@@ -108,19 +108,30 @@ enum Verdict {
 }
 
 impl Courier {
-    /// Delivers until `stop`; then what is under way is finished and nothing else is begun.
-    pub async fn run(self, mut arrivals: mpsc::UnboundedReceiver<String>, stop: CancellationToken) {
+    /// Delivers until `finish`: then only what has arrived by now is delivered, and what is due
+    /// behind it. After `stop` what is under way is finished and nothing else is begun.
+    pub async fn run(
+        self,
+        mut arrivals: mpsc::UnboundedReceiver<String>,
+        finish: CancellationToken,
+        stop: CancellationToken,
+    ) {
+        let mut finishing = false;
         let mut active = Lanes::default();
         // Lanes that wait for a place. Those it has no room for wait on disk for a sweep.
         let mut waiting: VecDeque<String> = VecDeque::new();
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
+        while !(finishing && active.len() == 0 && waiting.is_empty() && arrivals.is_empty()) {
             let lanes = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                () = finish.cancelled(), if !finishing => {
+                    finishing = true;
+                    continue;
+                }
                 Some(again) = active.next_ended() => again.into_iter().collect(),
-                _ = sweep.tick(), if waiting.is_empty() => self.due_lanes().await,
+                _ = sweep.tick(), if waiting.is_empty() && !finishing => self.due_lanes().await,
                 Some(lane) = arrivals.recv() => vec![lane],
             };
             for lane in lanes {
