@@ -59,7 +59,7 @@ impl Drop for Composition {
 
 #[test]
 fn compose_brings_it_up_sealed_and_takes_it_down() {
-    on_the_host(async |docker| {
+    on_the_host(|docker| async move {
         let Some(compose) = Composition::of(&docker).await else {
             println!("skipped: docker compose: neither `docker compose` nor `docker-compose`");
             return;

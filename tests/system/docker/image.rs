@@ -7,7 +7,7 @@ use super::on_the_host;
 
 #[test]
 fn the_image_says_what_it_is_and_is_small() {
-    on_the_host(async |docker| {
+    on_the_host(|docker| async move {
         let text = docker.docker(&["image", "inspect", IMAGE]).await;
         let image = serde_json::from_str::<Value>(&text).unwrap()[0].take();
         let config = &image["Config"];
@@ -37,7 +37,7 @@ fn the_image_says_what_it_is_and_is_small() {
 
 #[test]
 fn every_command_runs_in_it() {
-    on_the_host(async |docker| {
+    on_the_host(|docker| async move {
         let version = docker.docker(&["run", "--rm", IMAGE, "-V"]).await;
         assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
         let config = docker.docker(&["run", "--rm", IMAGE, "config"]).await;
@@ -50,5 +50,20 @@ fn every_command_runs_in_it() {
             [&["run", "--rm"], &certificates[..], &["/etc/ssl/certs/ca-certificates.crt"]].concat();
         let count: u32 = docker.docker(&certificates).await.parse().unwrap();
         assert!(count > 100, "{count}");
+    });
+}
+
+#[test]
+fn secrets_come_from_mounted_files() {
+    on_the_host(|docker| async move {
+        let folder = tempfile::tempdir().unwrap();
+        let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(folder.path(), readable).unwrap();
+        std::fs::write(folder.path().join("llm-api_key"), "sk-from-a-file\n").unwrap();
+        let mount = format!("{}:/run/secrets:ro", folder.path().display());
+        let options = ["-v", &mount, "-e", "CREDENTIALS_DIRECTORY=/run/secrets", IMAGE, "config"];
+        let config = docker.docker(&[&["run", "--rm"], &options[..]].concat()).await;
+        let key = config.lines().find(|line| line.starts_with("llm.api_key")).unwrap();
+        assert!(key.contains("***") && key.contains("credential llm-api_key"), "{key}");
     });
 }

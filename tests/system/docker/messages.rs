@@ -64,7 +64,7 @@ async fn post(callback: &SignedCallback) -> Answer {
 
 #[test]
 fn a_signed_callback_is_answered_by_the_model_of_the_environment() {
-    on_the_host(async |docker| {
+    on_the_host(|docker| async move {
         let outside = Outside::new().await;
         let _bot = outside.container(&docker, "dingbot-messages", &[]).await;
         let callback = outside.dingtalk.callback().text("how are you").build();
@@ -79,7 +79,7 @@ fn a_signed_callback_is_answered_by_the_model_of_the_environment() {
 
 #[test]
 fn docker_stop_waits_for_what_is_under_way() {
-    on_the_host(async |docker| {
+    on_the_host(|docker| async move {
         let outside = Outside::new().await;
         outside.model.answer_always(Reply::text("just in time"));
         outside.model.hold();
@@ -103,7 +103,7 @@ fn docker_stop_waits_for_what_is_under_way() {
 
 #[test]
 fn what_docker_stop_does_not_wait_for_is_answered_after_the_next_start() {
-    on_the_host(async |docker| {
+    on_the_host(|docker| async move {
         let outside = Outside::new().await;
         outside.model.hold();
         let bot = outside.container(&docker, "dingbot-undone", &[]).await;

@@ -15,6 +15,7 @@ mod state;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 use engine::Engine;
 
@@ -36,7 +37,10 @@ fn on_the_host<F: Future<Output = ()> + Send>(test: impl FnOnce(Arc<Engine>) -> 
     match state.get_or_insert_with(|| Engine::start().map(Arc::new)) {
         Ok(engine) => {
             let engine = Arc::clone(engine);
+            let began = Instant::now();
             engine.network().host.run(test(Arc::clone(&engine)));
+            let name = std::thread::current().name().unwrap_or_default().to_owned();
+            println!("{name}: {:.1} s", began.elapsed().as_secs_f64());
         }
         Err(why) => println!("skipped: docker: {why}"),
     }

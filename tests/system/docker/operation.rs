@@ -22,7 +22,7 @@ fn healthy() -> Value {
 
 #[test]
 fn the_operators_commands_work_as_they_are_known() {
-    on_the_host(async |docker| {
+    on_the_host(|docker| async move {
         let bot = Container::run(&docker, "dingbot", &["-p", "9090:8080"]).await;
         let line = bot.becomes_healthy().await;
         assert!(line.contains("0.0.0.0:9090->8080/tcp"), "{line}");
@@ -68,7 +68,7 @@ fn the_operators_commands_work_as_they_are_known() {
 
 #[test]
 fn a_container_in_trouble_is_unhealthy() {
-    on_the_host(async |docker| {
+    on_the_host(|docker| async move {
         let options = ["--health-interval", "1s", "--health-retries", "1"];
         let options = [&options[..], &["--health-start-period", "0s"]].concat();
         let bot = Container::run(&docker, "dingbot-trouble", &options).await;

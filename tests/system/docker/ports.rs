@@ -12,7 +12,7 @@ async fn health_is_served_at_8888() {
 
 #[test]
 fn another_port_of_the_host() {
-    on_the_host(async |docker| {
+    on_the_host(|docker| async move {
         let options = ["-p", "8888:8080", "-e", "OPENAI_API_KEY=sk-not-asked"];
         let bot = Container::run(&docker, "dingbot-8888", &options).await;
         bot.is_ready().await;
@@ -22,7 +22,7 @@ fn another_port_of_the_host() {
 
 #[test]
 fn another_port_of_the_container() {
-    on_the_host(async |docker| {
+    on_the_host(|docker| async move {
         let options = ["-e", "PORT=8888", "-p", "8888:8888"];
         let bot = Container::run(&docker, "dingbot-port", &options).await;
         // The check of its health must ask there, too.

@@ -17,7 +17,7 @@ async fn say(bot: &Container, text: &str) -> String {
 
 #[test]
 fn memories_outlive_the_container() {
-    on_the_host(async |docker| {
+    on_the_host(|docker| async move {
         docker.docker(&["volume", "create", "kept"]).await;
         let first = Container::run(&docker, "dingbot-first", &["-v", "kept:/data"]).await;
         first.is_ready().await;
@@ -35,7 +35,7 @@ fn memories_outlive_the_container() {
 
 #[test]
 fn a_folder_of_the_host_that_it_may_not_write_is_told() {
-    on_the_host(async |docker| {
+    on_the_host(|docker| async move {
         let folder = tempfile::tempdir().unwrap();
         let mount = format!("{}:/data", folder.path().display());
         let output = docker.try_docker(&["run", "--rm", "-v", &mount, super::engine::IMAGE]).await;
@@ -55,7 +55,7 @@ fn a_folder_of_the_host_that_it_may_not_write_is_told() {
 
 #[test]
 fn nothing_but_the_data_is_written() {
-    on_the_host(async |docker| {
+    on_the_host(|docker| async move {
         let options = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"];
         let bot = Container::run(&docker, "dingbot-sealed", &options).await;
         bot.is_ready().await;

@@ -3,6 +3,7 @@
 mod site;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -69,14 +70,19 @@ fn on_a_host<F: Future<Output = ()> + Send>(test: impl FnOnce(Arc<Network>) -> F
         None => Network::new("127.0.0.1 localhost\n", &[]),
     };
     match network.map(Arc::new) {
-        Ok(network) => network.host.run(test(Arc::clone(&network))),
+        Ok(network) => {
+            let began = Instant::now();
+            network.host.run(test(Arc::clone(&network)));
+            let name = std::thread::current().name().unwrap_or_default().to_owned();
+            println!("{name}: {:.1} s", began.elapsed().as_secs_f64());
+        }
         Err(why) => println!("skipped: nginx: {why}"),
     }
 }
 
 #[test]
 fn a_signed_callback_by_https_is_verified_and_answered() {
-    on_a_host(async |network| {
+    on_a_host(|network| async move {
         let scene = Scene::trusted(network).await;
         let dingtalk = &scene.stage.dingtalk;
         let callback = dingtalk.callback().text("by the session").build();
@@ -99,7 +105,7 @@ fn a_signed_callback_by_https_is_verified_and_answered() {
 
 #[test]
 fn the_address_in_the_log_is_the_callers_when_nginx_is_trusted() {
-    on_a_host(async |network| {
+    on_a_host(|network| async move {
         // The second as where callers come from a network that is trusted, too.
         for trusted in [r#"["127.0.0.1/32"]"#, r#"["127.0.0.1/32", "203.0.113.0/24"]"#] {
             let change = |settings: Settings| settings.set("server.trusted_proxies", trusted);
@@ -124,7 +130,7 @@ fn the_address_in_the_log_is_the_callers_when_nginx_is_trusted() {
 
 #[test]
 fn the_address_in_the_log_is_that_of_nginx_when_it_is_not_trusted() {
-    on_a_host(async |network| {
+    on_a_host(|network| async move {
         let scene = Scene::new(network, |settings| settings).await;
         let callback = scene.stage.dingtalk.callback().build();
         let request = scene.callback(&callback).header("x-forwarded-for", "198.51.100.7");
@@ -136,7 +142,7 @@ fn the_address_in_the_log_is_that_of_nginx_when_it_is_not_trusted() {
 
 #[test]
 fn a_stranger_behind_nginx_is_not_local() {
-    on_a_host(async |network| {
+    on_a_host(|network| async move {
         let unsigned = |settings: Settings| settings.text("dingtalk.client_secret", "");
         for trusted in ["[]", r#"["127.0.0.1/32"]"#] {
             let change = |s: Settings| unsigned(s).set("server.trusted_proxies", trusted);
@@ -150,7 +156,7 @@ fn a_stranger_behind_nginx_is_not_local() {
 
 #[test]
 fn what_is_not_for_the_outside_stays_inside() {
-    on_a_host(async |network| {
+    on_a_host(|network| async move {
         let scene = Scene::trusted(network).await;
         for path in ["/metrics", "/metrics/", "//metrics", "/%6detrics", "/x/../metrics?a=b"] {
             let message = scene.get(path).await.error(403);
@@ -169,7 +175,7 @@ fn what_is_not_for_the_outside_stays_inside() {
 
 #[test]
 fn a_body_over_the_limit_does_not_reach_the_daemon() {
-    on_a_host(async |network| {
+    on_a_host(|network| async move {
         let scene = Scene::trusted(network).await;
         let post = |bytes: usize| {
             let request = scene.site.client().post(format!("https://{DOMAIN}/webhook"));
@@ -186,7 +192,7 @@ fn a_body_over_the_limit_does_not_reach_the_daemon() {
 
 #[test]
 fn http_leads_to_https_but_for_challenges() {
-    on_a_host(async |network| {
+    on_a_host(|network| async move {
         let scene = Scene::trusted(network).await;
         let client = scene.site.client();
         let answer = scene.send(client.post(format!("http://{DOMAIN}/webhook?a=b"))).await;
@@ -201,7 +207,7 @@ fn http_leads_to_https_but_for_challenges() {
 
 #[test]
 fn a_flood_is_limited_and_callbacks_are_not() {
-    on_a_host(async |network| {
+    on_a_host(|network| async move {
         let scene = Scene::trusted(network).await;
         let client = scene.site.client();
         let flood = (0..300).map(|_| client.get(format!("https://{DOMAIN}/help")));
@@ -242,7 +248,7 @@ fn a_flood_is_limited_and_callbacks_are_not() {
 
 #[test]
 fn a_daemon_that_is_gone_is_said_to_be() {
-    on_a_host(async |network| {
+    on_a_host(|network| async move {
         let mut scene = Scene::trusted(network).await;
         scene.stage.daemon.sigterm();
         scene.stage.daemon.wait_exit().await;
