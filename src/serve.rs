@@ -236,7 +236,7 @@ fn control_socket(sources: &Sources, store: &std::path::Path) -> Option<ControlS
                 path = %path.display(),
                 %error,
                 error_kind = "io",
-                "no control socket: `dingbot reload` will not reach this daemon, SIGHUP will"
+                "no control socket: dingbot reload will not reach this daemon, SIGHUP will"
             );
         })
         .ok()

@@ -85,9 +85,7 @@ impl Container {
 
     /// What `docker logs` prints on standard output: JSON, an event a line.
     pub(super) async fn log(&self) -> Vec<Value> {
-        let (stdout, stderr) = self.output().await;
-        // Until the daemon writes JSON on standard output.
-        let stdout = if stdout.is_empty() { stderr } else { stdout };
+        let (stdout, _) = self.output().await;
         let event = |line: &str| {
             serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in the line {line:?}"))
         };
