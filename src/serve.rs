@@ -1,5 +1,6 @@
 //! The daemon: builds every room, wires them, and takes them down in order.
 
+mod advice;
 mod house;
 mod reload;
 mod store;
@@ -74,14 +75,18 @@ pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::
     // First the port, so that a second start fails before it touches the store.
     let listeners = listen_on(sockets, &settings)?;
     let listen: Vec<SocketAddr> = listeners.iter().map(listener::Listener::local_addr).collect();
-    let store = notifier.taking_time(store::open(&store_path, &metrics, &health)).await?;
+    let store = notifier
+        .taking_time("opening the store", store::open(&store_path, &metrics, &health))
+        .await?;
     let ground = Ground {
         store: Arc::clone(&store) as Arc<dyn Store>,
         clock: clock.clone(),
         metrics: Arc::clone(&metrics),
         health: Arc::clone(&health),
     };
-    let house = notifier.taking_time(House::build(&settings, &ground, process)).await?;
+    let house = notifier
+        .taking_time("reading the inbox", House::build(&settings, &ground, process))
+        .await?;
     drop(ground);
 
     let stops = Stops::default();
@@ -123,23 +128,29 @@ pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::
         revision = crate::REVISION,
         "ready"
     );
-    advise(reloader.running(), &listen);
+    advice::give(reloader.running(), &listen);
     let status = status_line(&listen, &inbox, &health);
     notifier.ready(&status());
     announce(&listen);
 
     let signal = loop {
-        match tasks.watch_until(next_call(&mut signals, &mut asked)).await {
+        let asker = match tasks.watch_until(next_call(&mut signals, &mut asked)).await {
             Call::Stop(signal) => break signal,
-            Call::Reload(asker) => {
-                notifier.reloading();
-                let report = reloader.reload().await;
-                notifier.ready(&status());
-                // Nobody, after a signal; and who asked may have given up.
-                let _ = asker.map(|asker| asker.send(report));
-            }
-        }
+            Call::Reload(asker) => asker,
+        };
+        notifier.reloading();
+        let read = tokio::select! {
+            biased;
+            signal = signals.stop() => break signal,
+            read = reloader.read() => read,
+        };
+        let report = reloader.conclude(read);
+        notifier.ready(&status());
+        // Nobody, after a signal; and who asked may have given up.
+        let _ = asker.map(|asker| asker.send(report));
     };
+    // Whoever still asks for a reload hears that the daemon is stopping.
+    drop(asked);
     metrics.ready.set(0);
     health.draining(true);
     let drain_timeout = reloader.running().server.drain_timeout;
@@ -147,10 +158,10 @@ pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::
     tracing::info!(signal, inbox = inbox.depth(), "stopping: draining");
     notifier.stopping("stopping: finishing what was accepted");
     stops.service.cancel();
-    notifier.taking_time(drain(&mut tasks, &inbox, drain_timeout, &stops)).await;
+    notifier.taking_time("draining", drain(&mut tasks, &inbox, drain_timeout, &stops)).await;
     drop(inbox);
     drop(status);
-    notifier.taking_time(store::close(store)).await;
+    notifier.taking_time("closing the store", store::close(store)).await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -301,38 +312,5 @@ fn raise_descriptor_limit(settings: &Settings) {
         Err(error) => {
             tracing::warn!(%error, error_kind = "io", "cannot raise the limit of file descriptors");
         }
-    }
-}
-
-/// What an operator of a fresh installation should know.
-fn advise(settings: &Settings, listen: &[SocketAddr]) {
-    if settings.dingtalk.client_secret.is_empty() {
-        if settings.dingtalk.allow_unsigned {
-            tracing::warn!("dingtalk.allow_unsigned is on: anybody who reaches /webhook is served");
-        } else {
-            tracing::info!("no dingtalk.client_secret: /webhook serves loopback callers only");
-        }
-    }
-    if settings.llm.is_offline() {
-        tracing::info!(
-            "no llm.api_key (OPENAI_API_KEY): answers come from memory and commands alone"
-        );
-    }
-    if settings.dingtalk.client_secret.is_empty() && !settings.dingtalk.allow_unsigned {
-        let port = listen.first().map_or(0, SocketAddr::port);
-        tracing::info!(
-            "next step 1 of 3: set dingtalk.client_secret (the application's AppSecret) and \
-             llm.api_key; with the Debian package as files in /etc/dingbot/credentials, see \
-             dingbot.toml(5)"
-        );
-        tracing::info!(
-            "next step 2 of 3: restart the daemon, then look at `dingbot check` and at \
-             http://127.0.0.1:{port}/health"
-        );
-        tracing::info!(
-            "next step 3 of 3: open TCP port {port} in the security group of the ECS instance, \
-             and set http://PUBLIC-ADDRESS:{port}/webhook as the robot's address in the DingTalk \
-             console"
-        );
     }
 }

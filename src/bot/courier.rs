@@ -4,17 +4,19 @@
 //! DingTalk and was not yet marked delivered when the process is killed is sent again: at least
 //! once, and exactly once where the destination knows the idempotency key.
 
+mod pace;
+
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use self::pace::{MAX_ATTEMPTS, QUOTA_WAIT, is_due, millis, wait_after};
 use super::lanes::Lanes;
 use super::outgoing::{self, Outgoing, Route};
 use crate::dingtalk::{DingTalk, Message, SendError, SendErrorKind, markdown};
@@ -30,19 +32,12 @@ const MAX_LANES: usize = 64;
 const MAX_WAITING: usize = 10_000;
 /// How often the outbox is looked through for what is due, or was revived by an operator.
 const SWEEP: Duration = Duration::from_secs(1);
-/// Failed attempts after which a delivery is given up; the waits between them are about an hour
-/// together.
-const MAX_ATTEMPTS: u32 = 12;
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 /// How long to rest when the store failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a delivery may be held back by a limit before it is given up.
 const MAX_AGE_MILLIS: i64 = 3 * 24 * 60 * 60 * 1_000;
 /// How long a lane rests when DingTalk says "too fast" and not how long.
 const RATE_LIMIT_WAIT: Duration = Duration::from_secs(60);
-/// How long a lane rests when the month's quota is used up.
-const QUOTA_WAIT: Duration = Duration::from_secs(60 * 60);
 
 /// A custom robot may send 20 messages a minute, else it is shut out for ten. The window is a
 /// little longer than a minute: messages may come closer together than they were sent.
@@ -416,46 +411,4 @@ fn compose(head: Vec<Delivery>) -> std::result::Result<(Vec<Delivery>, Outgoing)
     }
     let first = taken.first().map_or(0, |d| d.id);
     outgoing::merged(parts).map(|message| (taken, message)).ok_or(first)
-}
-
-/// Whether something may be tried at `now`. A time further off than any wait was set by a clock
-/// that has been put back since.
-fn is_due(at: i64, now: i64) -> bool {
-    at <= now || at - now > 2 * millis(QUOTA_WAIT)
-}
-
-/// The wait after a number of failed attempts.
-fn wait_after(attempts: u32) -> Duration {
-    ExponentialBuilder::default()
-        .with_min_delay(FIRST_WAIT)
-        .with_max_delay(LONGEST_WAIT)
-        .with_max_times(MAX_ATTEMPTS as usize)
-        .with_jitter()
-        .build()
-        .nth(attempts as usize)
-        .unwrap_or(LONGEST_WAIT)
-}
-
-fn millis(wait: Duration) -> i64 {
-    i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 2)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_set_by_a_wrong_clock_does_not_stop_a_lane() {
-        assert!(is_due(5, 5) && !is_due(6, 5));
-        assert!(!is_due(millis(QUOTA_WAIT), 0));
-        assert!(is_due(365 * 24 * millis(QUOTA_WAIT), 0));
-    }
-
-    #[test]
-    fn waits_grow_to_a_bound() {
-        let waits: Vec<Duration> = (0..MAX_ATTEMPTS + 5).map(wait_after).collect();
-        assert!(waits[0] >= FIRST_WAIT && waits[0] < 3 * FIRST_WAIT);
-        assert!(waits[5] >= Duration::from_secs(32));
-        assert!(waits.iter().all(|w| *w <= 2 * LONGEST_WAIT));
-    }
 }

@@ -27,18 +27,31 @@ const FILES: &[(&str, &str)] = &[
         "The store, in $STATE_DIRECTORY, else in $XDG_STATE_HOME/dingbot, else in \
          ~/.local/state/dingbot, unless store.url names another file.",
     ),
+    (
+        "control.sock",
+        "Where `dingbot reload` reaches the daemon, in $RUNTIME_DIRECTORY; else dingbot.db.sock \
+         beside the store.",
+    ),
+];
+const SIGNALS: &[(&str, &str)] = &[
+    ("SIGTERM, SIGINT", "Finish what was accepted, then stop; the second one stops at once."),
+    ("SIGHUP", "Read the configuration again, as `dingbot reload` does."),
 ];
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("DINGBOT_SECTION__KEY", "Any setting, such as DINGBOT_LLM__API_KEY."),
     ("PORT", "The port of server.listen."),
     (
-        "OPENAI_API_KEY, OPENAI_API_BASE, OPENAI_MODEL, OPENAI_REQUEST_TIMEOUT",
+        "OPENAI_API_KEY, OPENAI_API_BASE (or OPENAI_BASE_URL), OPENAI_MODEL, OPENAI_REQUEST_TIMEOUT",
         "llm.api_key, llm.base_url, llm.model, and llm.timeout in seconds.",
     ),
     ("FORCE_MOCK_OPENAI", "1: answer offline."),
     ("ACCESS_TOKEN, SECRET", "The group robot named default."),
     ("DATABASE_PATH", "The file of the store."),
-    ("STATE_DIRECTORY, CREDENTIALS_DIRECTORY", "Set by systemd."),
+    ("STATE_DIRECTORY, RUNTIME_DIRECTORY, CREDENTIALS_DIRECTORY", "Set by systemd."),
+    (
+        "NOTIFY_SOCKET, WATCHDOG_USEC, LISTEN_FDS, JOURNAL_STREAM",
+        "Set by systemd: whom to tell, how often, sockets to listen on, where the log goes.",
+    ),
 ];
 
 #[derive(Debug, Args)]
@@ -109,6 +122,7 @@ fn man(mut command: clap::Command, out: &mut Vec<u8>) -> std::io::Result<()> {
     }
     section(&mut commands, "EXIT STATUS", EXIT_STATUS);
     section(&mut commands, "FILES", FILES);
+    section(&mut commands, "SIGNALS", SIGNALS);
     section(&mut commands, "ENVIRONMENT", ENVIRONMENT);
     commands.control("SH", ["SEE ALSO"]);
     commands.text([bold("dingbot.toml"), roman("(5), "), bold("journalctl"), roman("(1)")]);
@@ -184,13 +198,13 @@ mod tests {
     #[test]
     fn the_manual_names_every_command() {
         let page = generated(What::Man { page: Page::Program });
-        assert!(page.starts_with(".ie \\n(.g") || page.contains(".TH dingbot 8"), "{page}");
+        assert!(page.contains(".TH dingbot 8"), "{page}");
         for name in ["dingbot serve [", "dingbot memory search ", "dingbot outbox retry "] {
             let name = name.replace('-', "\\-");
             assert!(page.contains(&format!(".SS \"{name}")), "{name}: {page}");
         }
         let sections = page.lines().filter(|line| line.starts_with(".SH")).count();
-        assert_eq!(sections, 9, "{page}");
+        assert_eq!(sections, 10, "{page}");
     }
 
     #[test]

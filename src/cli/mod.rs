@@ -9,6 +9,7 @@
 
 mod chat;
 mod check;
+mod complaints;
 mod config;
 mod generate;
 mod health;
@@ -105,7 +106,7 @@ pub fn main() -> ExitCode {
         if is_broken_pipe(&error) {
             return ExitCode::SUCCESS;
         }
-        let _ = writeln!(io::stderr(), "dingbot: {error:#}");
+        let _ = writeln!(complaints::errors(), "dingbot: {error:#}");
         ExitCode::FAILURE
     })
 }

@@ -1,6 +1,6 @@
 //! What most commands begin with: the settings, and the store.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,24 +10,28 @@ use anyhow::Context;
 use tokio::runtime::Runtime;
 
 use super::check::{BAD_CONFIGURATION, report_problems};
+use super::complaints;
 use crate::config::{self, Settings, Sources};
 use crate::memory::Memory;
+use crate::service::control;
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::telemetry::metrics::Metrics;
 
 /// The store of the packaged service; its unit has `StateDirectory=dingbot`.
 const SERVICE_STORE: &str = "/var/lib/dingbot/dingbot.db";
+/// Its control socket; its unit has `RuntimeDirectory=dingbot`.
+const SERVICE_SOCKET: &str = "/run/dingbot/control.sock";
 
 /// The settings; or, with every problem on standard error, the exit code.
 pub(super) fn settings(sources: &Sources) -> Result<Settings, ExitCode> {
     match config::load(sources) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
-                let _ = writeln!(io::stderr(), "dingbot: warning: {warning}");
+                let _ = writeln!(complaints::warnings(), "dingbot: warning: {warning}");
             }
             Ok(loaded.settings)
         }
-        Err(problems) => Err(report_problems(&problems, &mut io::stderr())
+        Err(problems) => Err(report_problems(&problems, &mut complaints::errors())
             .unwrap_or(ExitCode::from(BAD_CONFIGURATION))),
     }
 }
@@ -47,15 +51,34 @@ pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
 /// The store of the daemon that an operator means: the packaged service's when there is one and
 /// neither configuration nor environment names another. An operator's shell has no
 /// `$STATE_DIRECTORY`, and an empty store in a home directory would be the wrong answer.
-pub(super) fn store_path(settings: &Settings, sources: &Sources) -> PathBuf {
+fn store_path(settings: &Settings, sources: &Sources) -> PathBuf {
     let service = Path::new(SERVICE_STORE);
-    let named = !settings.store.url.is_empty()
-        || sources.environment.iter().any(|(name, _)| name == "STATE_DIRECTORY");
     // Root alone can look: for others the directory is closed, and the path does not exist.
-    if !named && sources.file.is_none() && service.exists() {
+    if settings.store.url.is_empty() && means_the_service(sources) && service.exists() {
         return service.to_owned();
     }
     config::state_path(settings, &sources.environment)
+}
+
+/// The control socket of the daemon that an operator means: the one the unit names; the packaged
+/// service's; else the one beside the store.
+pub(super) fn control_socket(sources: &Sources) -> Result<PathBuf, ExitCode> {
+    if let Some(path) = control::in_runtime_directory(&sources.environment) {
+        return Ok(path);
+    }
+    let service = Path::new(SERVICE_SOCKET);
+    if means_the_service(sources) && service.exists() {
+        return Ok(service.to_owned());
+    }
+    let settings = settings(sources)?;
+    Ok(control::path(&sources.environment, &store_path(&settings, sources)))
+}
+
+/// Whether nothing given to this command names another daemon than the packaged service.
+fn means_the_service(sources: &Sources) -> bool {
+    let names_another =
+        |name: &str| matches!(name, "STATE_DIRECTORY" | "DATABASE_PATH" | "DINGBOT_STORE__URL");
+    sources.file.is_none() && !sources.environment.iter().any(|(name, _)| names_another(name))
 }
 
 /// Settings, store and memory, for a command beside the daemon.

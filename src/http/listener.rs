@@ -121,6 +121,10 @@ pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<Listener>, BindError> {
 /// What the system said about one of them.
 pub fn adopt(sockets: Vec<std::net::TcpListener>) -> io::Result<Vec<Listener>> {
     let adopt = |socket: std::net::TcpListener| {
+        if !SockRef::from(&socket).is_listener()? {
+            let reason = "it does not listen: Accept=no belongs to the socket unit";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
         socket.set_nonblocking(true)?;
         let socket = TcpListener::from_std(socket)?;
         Ok(Listener { address: socket.local_addr()?, socket, inherited: true })

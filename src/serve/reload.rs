@@ -1,8 +1,7 @@
 //! Reading the configuration again, and putting it in force.
 
 use std::sync::Arc;
-
-use anyhow::Context;
+use std::time::Duration;
 
 use super::house::Furniture;
 use super::raise_descriptor_limit;
@@ -10,8 +9,11 @@ use crate::config::changes::{changes, until_restart};
 use crate::config::{self, Settings, Sources};
 use crate::service::control::Report;
 use crate::telemetry::clock::Clock;
-use crate::telemetry::logging::LevelHandle;
+use crate::telemetry::logging::{self, LevelHandle};
 use crate::telemetry::metrics::Metrics;
+
+/// How long the configuration may take to be read, such as from a file system of the network.
+const LONGEST_READ: Duration = Duration::from_secs(20);
 
 /// Reloads; the daemon has one.
 pub(super) struct Reloader {
@@ -45,17 +47,31 @@ impl Reloader {
         &self.running
     }
 
-    /// Reads the configuration again and puts it in force if it is valid; else everything stays
-    /// as it is.
-    pub(super) async fn reload(&mut self) -> Report {
+    /// Reads the configuration again. Safe to drop: nothing has changed yet.
+    pub(super) fn read(&self) -> impl Future<Output = Result<config::Loaded, Report>> + use<> {
         let sources = Arc::clone(&self.sources);
-        let report = match tokio::task::spawn_blocking(move || config::load(&sources)).await {
-            Ok(Ok(loaded)) => self.apply(loaded),
-            Ok(Err(problems)) => {
-                Report::Invalid { problems: problems.iter().map(ToString::to_string).collect() }
+        async move {
+            let reading = tokio::task::spawn_blocking(move || config::load(&sources));
+            match tokio::time::timeout(LONGEST_READ, reading).await {
+                Ok(Ok(Ok(loaded))) => Ok(loaded),
+                Ok(Ok(Err(problems))) => Err(Report::Invalid {
+                    problems: problems.iter().map(ToString::to_string).collect(),
+                }),
+                Ok(Err(error)) => Err(Report::Failed { reason: error.to_string() }),
+                Err(_) => Err(Report::Failed {
+                    reason: format!(
+                        "the configuration could not be read within {} s; look at the file system \
+                         it is on",
+                        LONGEST_READ.as_secs()
+                    ),
+                }),
             }
-            Err(error) => Report::Failed { reason: error.to_string() },
-        };
+        }
+    }
+
+    /// Puts in force what was read, if it is valid; else everything stays as it is.
+    pub(super) fn conclude(&mut self, read: Result<config::Loaded, Report>) -> Report {
+        let report = read.map_or_else(|report| report, |loaded| self.apply(loaded));
         match &report {
             Report::Applied { changed, needs_restart, warnings } => {
                 self.succeeded();
@@ -94,14 +110,15 @@ impl Reloader {
     fn apply(&mut self, loaded: config::Loaded) -> Report {
         let found = changes(&self.running, &loaded.settings);
         let settings = until_restart(&self.running, loaded.settings);
-        let applied = self.furniture.replace(&settings, &found.applicable).and_then(|()| {
-            // Last, for it is the one step that cannot be prepared.
-            let level = &settings.log.level;
-            self.level.set_level(level).context("log.level")
-        });
-        if let Err(error) = applied {
+        // First what may fail.
+        let level = match logging::filter(&settings.log.level) {
+            Ok(level) => level,
+            Err(error) => return Report::Failed { reason: format!("log.level {error}") },
+        };
+        if let Err(error) = self.furniture.replace(&settings, &found.applicable) {
             return Report::Failed { reason: format!("{error:#}") };
         }
+        self.level.set(level);
         raise_descriptor_limit(&settings);
         self.running = settings;
         Report::Applied {

@@ -3,8 +3,9 @@
 //! A Unix socket that root and the daemon's own user may use. One line asks, one line of JSON
 //! answers.
 
+use std::fs::{Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,9 +58,13 @@ pub enum Report {
 pub type Request = oneshot::Sender<Report>;
 
 /// Where the socket of a daemon is: in the first directory of `$RUNTIME_DIRECTORY`, else beside the
-/// store.
+/// store, whose name it has with `.sock` behind it: no two stores share one.
 pub fn path(environment: &[(String, String)], store: &Path) -> PathBuf {
-    in_runtime_directory(environment).unwrap_or_else(|| store.with_extension("sock"))
+    in_runtime_directory(environment).unwrap_or_else(|| {
+        let mut path = store.as_os_str().to_owned();
+        path.push(".sock");
+        path.into()
+    })
 }
 
 /// The socket in the first directory of `$RUNTIME_DIRECTORY` (systemd's list has colons), if there
@@ -75,27 +80,42 @@ pub fn in_runtime_directory(environment: &[(String, String)]) -> Option<PathBuf>
 pub struct ControlSocket {
     listener: UnixListener,
     path: PathBuf,
+    inode: u64,
 }
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
-        // Gone already when the unit's runtime directory is.
-        let _ = std::fs::remove_file(&self.path);
+        // Gone already when the unit's runtime directory is; and what is there now may be another
+        // daemon's.
+        let mine = |found: &Metadata| found.ino() == self.inode;
+        if std::fs::symlink_metadata(&self.path).is_ok_and(|found| mine(&found)) {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
 impl ControlSocket {
-    /// Listens at `path`. What an earlier daemon left there is removed: whoever holds the store is
-    /// the only one. Must be called within a tokio runtime.
+    /// Listens at `path`. A socket that an earlier daemon left there is removed. Must be called
+    /// within a tokio runtime.
+    ///
+    /// # Errors
+    /// Somebody listens there, something else than a socket is there, or the system's reason.
     pub fn bind(path: PathBuf) -> io::Result<Self> {
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        match std::fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+            Ok(found) if !found.file_type().is_socket() => {
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file there"));
+            }
+            Ok(_) if std::os::unix::net::UnixStream::connect(&path).is_ok() => {
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon has it"));
+            }
+            Ok(_) => std::fs::remove_file(&path)?,
         }
         let listener = UnixListener::bind(&path)?;
-        let socket = Self { listener, path };
-        std::fs::set_permissions(&socket.path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(socket)
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        let inode = std::fs::symlink_metadata(&path)?.ino();
+        Ok(Self { listener, path, inode })
     }
 
     /// Passes requests on until `stop`, one after the other.
@@ -171,15 +191,16 @@ mod tests {
         let runtime = |list: &str| vec![("RUNTIME_DIRECTORY".to_owned(), list.to_owned())];
         let there = path(&runtime("/run/dingbot:/run/other"), store);
         assert_eq!(there, Path::new("/run/dingbot/control.sock"));
-        assert_eq!(path(&[], store), Path::new("/data/dingbot.sock"));
-        assert_eq!(path(&runtime(""), store), Path::new("/data/dingbot.sock"));
+        assert_eq!(path(&[], store), Path::new("/data/dingbot.db.sock"));
+        assert_eq!(path(&runtime(""), store), Path::new("/data/dingbot.db.sock"));
     }
 
     #[tokio::test]
     async fn a_request_is_answered_with_its_report() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control.sock");
-        std::fs::write(&path, "left by an earlier daemon").unwrap();
+        // Left by an earlier daemon that was killed.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         let socket = ControlSocket::bind(path.clone()).unwrap();
         let (requests, mut asked) = mpsc::channel::<Request>(1);
         let stop = CancellationToken::new();
@@ -196,5 +217,25 @@ mod tests {
         running.await.unwrap();
         assert!(!path.exists());
         assert_eq!(reload(&path).await.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn what_is_somebody_else_s_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bot.sock");
+        std::fs::write(&file, "an operator's").unwrap();
+        assert!(ControlSocket::bind(file.clone()).is_err());
+        assert_eq!(std::fs::read(&file).unwrap(), b"an operator's");
+
+        let path = folder.path().join("control.sock");
+        let first = ControlSocket::bind(path.clone()).unwrap();
+        let second = ControlSocket::bind(path.clone()).unwrap_err();
+        assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
+        std::fs::remove_file(&path).unwrap();
+        let third = ControlSocket::bind(path.clone()).unwrap();
+        drop(first);
+        assert!(path.exists(), "it is the third one's");
+        drop(third);
+        assert!(!path.exists());
     }
 }

@@ -5,12 +5,17 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::time::interval;
+use tokio::time::{Instant, interval};
 
 /// Notices that may wait for the service manager to take them.
 const WAITING: usize = 64;
 /// How often more time is asked for, and how much each time.
 const EXTENSION: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(15));
+
+/// How long more time is asked for.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+/// How often it is said what takes so long.
+const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// One datagram.
 #[derive(Debug)]
@@ -39,10 +44,15 @@ impl Notifier {
         }
         let (notices, waiting) = sync_channel(WAITING);
         let thread = std::thread::Builder::new().name("notify".into()).spawn(move || {
+            let mut failing = false;
             for notice in waiting {
-                if let Err(error) = send(&notice) {
-                    tracing::warn!(%error, error_kind = "io", ?notice, "the service manager cannot be told");
+                let sent = send(&notice);
+                if let Err(error) = &sent
+                    && !failing
+                {
+                    tracing::warn!(%error, error_kind = "io", "the service manager cannot be told");
                 }
+                failing = sent.is_err();
             }
         });
         match thread {
@@ -84,16 +94,26 @@ impl Notifier {
     }
 
     /// Runs a part of the start or of the stop that may take longer than the unit allows, and asks
-    /// for more time as long as it goes on. A process that hangs as a whole asks for none.
-    pub async fn taking_time<T>(&self, work: impl Future<Output = T>) -> T {
+    /// for more time while it goes on, for up to a quarter of an hour: what takes longer hangs.
+    pub async fn taking_time<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         let (every, more) = EXTENSION;
+        let began = Instant::now();
         let mut due = interval(every);
+        let mut said = Duration::ZERO;
         loop {
             tokio::select! {
                 biased;
                 done = &mut work => return done,
-                _ = due.tick() => self.tell(Notice::MoreTime(more)),
+                _ = due.tick() => {}
+            }
+            let taken = began.elapsed();
+            if taken - said >= SAY_EVERY {
+                said = taken;
+                tracing::warn!(what, seconds = taken.as_secs(), "this takes long");
+            }
+            if taken < LONGEST {
+                self.tell(Notice::MoreTime(more));
             }
         }
     }

@@ -26,6 +26,8 @@ pub enum Signal {
 #[allow(missing_debug_implementations, reason = "the stream inside has none")]
 pub struct Signals {
     signals: Stream,
+    /// Whether a reload was asked for during another one.
+    reload_again: bool,
 }
 
 impl Signals {
@@ -38,11 +40,26 @@ impl Signals {
             flag::register_conditional_shutdown(signal, CUT_SHORT, Arc::clone(&stopping))?;
             flag::register(signal, Arc::clone(&stopping))?;
         }
-        Ok(Self { signals: Stream::new([SIGTERM, SIGINT, SIGHUP])? })
+        Ok(Self { signals: Stream::new([SIGTERM, SIGINT, SIGHUP])?, reload_again: false })
     }
 
     /// Waits for the next signal; safe to drop and call again.
     pub async fn next(&mut self) -> Signal {
+        if std::mem::take(&mut self.reload_again) { Signal::Reload } else { self.received().await }
+    }
+
+    /// Waits for a signal to stop, while a reload is under way: another one asked for meanwhile is
+    /// the [`next`](Self::next) signal. Safe to drop and call again.
+    pub async fn stop(&mut self) -> &'static str {
+        loop {
+            match self.received().await {
+                Signal::Stop(name) => return name,
+                Signal::Reload => self.reload_again = true,
+            }
+        }
+    }
+
+    async fn received(&mut self) -> Signal {
         match self.signals.next().await {
             Some(SIGHUP) => Signal::Reload,
             Some(SIGINT) => Signal::Stop("SIGINT"),

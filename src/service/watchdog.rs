@@ -77,7 +77,10 @@ impl Watchdog {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = self.all_alive() => self.notifier.alive(),
+                () = self.all_alive() => {}
+            }
+            if self.limit.is_some() {
+                self.notifier.alive();
             }
         }
     }

@@ -16,7 +16,6 @@ mod outbox;
 mod reminders;
 pub mod sqlite;
 
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -63,10 +62,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// The number of the user this process runs as: in a container it has no name outside.
 fn this_user() -> String {
-    match std::fs::metadata("/proc/self") {
-        Ok(process) => format!("uid {}", process.uid()),
-        Err(_) => "the one dingbot runs as".into(),
-    }
+    format!("uid {}", rustix::process::geteuid().as_raw())
 }
 
 /// Why the store could not be opened. Nothing was written in any of these cases.
@@ -165,8 +161,8 @@ pub trait Store:
     /// Writes and commits one small row, to learn whether the store can be written.
     async fn probe(&self) -> Result<()>;
 
-    /// Returns once the writing thread has come to this call, whatever became of the writes before
-    /// it; never, if it hangs.
+    /// Returns once the writing thread has gone on, whatever became of the writes; never, if it
+    /// hangs.
     async fn heartbeat(&self) -> Result<()>;
 
     /// Reads the whole file for damage; takes long on a large store.

@@ -1,7 +1,9 @@
 //! Reading the configuration again while running.
 
 use std::process::Output;
+use std::time::{Duration, Instant};
 
+use dingbot::service::control::Report;
 use rustix::process::Signal;
 
 use crate::support::PATIENCE;
@@ -167,6 +169,42 @@ async fn messages_on_their_way_do_not_notice() {
         stage.model.wait_for_question(text).await;
     }
     let all = |messages: &[_]| messages.len() >= expected.len();
-    let messages = stage.dingtalk.record().wait_for(all, PATIENCE).await;
-    assert_eq!(messages.len(), expected.len());
+    stage.dingtalk.record().wait_for(all, PATIENCE).await;
+    // Whatever else it was about to send.
+    stage.daemon.sigterm();
+    stage.daemon.wait_exit().await;
+    assert_eq!(stage.dingtalk.messages().len(), expected.len());
+}
+
+/// Makes the configuration one that cannot be read to its end: a reader of a FIFO waits for
+/// somebody to write.
+fn block(stage: &Stage) {
+    let file = stage.daemon.configuration();
+    std::fs::remove_file(&file).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&file).status().unwrap();
+    assert!(made.success());
+}
+
+#[tokio::test]
+async fn a_reload_that_hangs_does_not_keep_the_daemon_from_stopping() {
+    let (mut stage, manager) = managed().await;
+    block(&stage);
+    stage.daemon.signal(Signal::HUP);
+    let (at, _) = manager.hears(0, "RELOADING=1").await;
+    // Queued behind it.
+    let socket = manager.runtime_directory().join("control.sock");
+    let queued = dingbot::service::control::reload(&socket);
+    let stopping = async {
+        assert_eq!(stage.daemon.get("/health").await.status, 200);
+        stage.daemon.sigterm();
+        manager.hears(at, "STOPPING=1").await;
+        let since = Instant::now();
+        assert_eq!(stage.daemon.wait_exit().await.code(), Some(0));
+        assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    };
+    let (report, ()) = tokio::join!(queued, stopping);
+    // Unless it came too late to be heard at all.
+    if let Ok(report) = report {
+        assert_eq!(report, Report::Failed { reason: "the daemon is stopping".into() });
+    }
 }

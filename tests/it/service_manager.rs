@@ -141,9 +141,12 @@ async fn twenty_restarts_under_load_fail_no_request() {
     for _ in 0..RESTARTS {
         let before = tally.answered.load(Ordering::Relaxed);
         daemon.restart().await;
-        while tally.answered.load(Ordering::Relaxed) < before + 50 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let goes_on = async {
+            while tally.answered.load(Ordering::Relaxed) < before + 50 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, goes_on).await.expect("requests are answered again");
     }
     tally.stop.store(true, Ordering::Relaxed);
     for caller in callers {

@@ -116,12 +116,17 @@ impl Daemon {
         command.output().await.expect("the program starts")
     }
 
+    /// Its configuration file.
+    pub fn configuration(&self) -> PathBuf {
+        self.home.path().join(CONFIGURATION)
+    }
+
     /// Writes other settings into the file of the running daemon, which does not look at it by
     /// itself.
     pub fn rewrite(&mut self, change: impl FnOnce(Settings) -> Settings) {
         self.settings = change(self.settings.clone());
-        let file = self.home.path().join(CONFIGURATION);
-        std::fs::write(file, self.settings.toml()).expect("a writable temporary directory");
+        std::fs::write(self.configuration(), self.settings.toml())
+            .expect("a writable temporary directory");
     }
 
     /// The address of `path`, on the first address it listens on.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use rusqlite::{Connection, ErrorCode};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Observer, store_error};
 use crate::store::{Result, StoreError};
@@ -28,18 +28,15 @@ trait Write: Send {
     }
 }
 
-/// Writes nothing: tells its caller that the thread came by.
-struct Heartbeat(oneshot::Sender<()>);
+/// Has the thread come by, though there is nothing to write.
+struct Nudge;
 
-impl Write for Heartbeat {
+impl Write for Nudge {
     fn run(&mut self, _: &mut Connection) -> Result<()> {
         Ok(())
     }
 
-    fn finish(self: Box<Self>, _: &Result<()>) {
-        // The caller may have gone.
-        let _ = self.0.send(());
-    }
+    fn finish(self: Box<Self>, _: &Result<()>) {}
 
     fn writes(&self) -> bool {
         false
@@ -105,6 +102,8 @@ pub(super) struct Writer {
     /// `None` only while it is dropped.
     queue: Option<mpsc::Sender<Box<dyn Write>>>,
     thread: Option<JoinHandle<()>>,
+    /// Batches gone through.
+    rounds: watch::Sender<u64>,
 }
 
 impl Drop for Writer {
@@ -126,10 +125,12 @@ impl Writer {
         observer: Observer,
     ) -> std::io::Result<Self> {
         let (queue, writes) = mpsc::channel(QUEUE);
-        let thread = std::thread::Builder::new()
-            .name("store-writer".into())
-            .spawn(move || run(connection, writes, max_batch.max(1), &metrics, &observer))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread) })
+        let rounds = watch::Sender::new(0);
+        let counted = rounds.clone();
+        let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || {
+            run(connection, writes, max_batch.max(1), &counted, &metrics, &observer);
+        })?;
+        Ok(Self { queue: Some(queue), thread: Some(thread), rounds })
     }
 
     /// Writes that wait for the thread.
@@ -150,11 +151,19 @@ impl Writer {
         outcome.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Returns once the thread has come to this call, whatever became of the writes before it.
+    /// Returns once the thread has gone through another batch, whatever became of it. A long queue
+    /// is no obstacle: what counts is that it moves.
     pub(super) async fn heartbeat(&self) -> Result<()> {
-        let (caller, came_by) = oneshot::channel();
-        self.send(Heartbeat(caller)).await?;
-        came_by.await.map_err(|_| StoreError::Closed)
+        let mut rounds = self.rounds.subscribe();
+        let moved = async { rounds.changed().await.map_err(|_| StoreError::Closed) };
+        let nudged = async {
+            self.send(Nudge).await?;
+            std::future::pending().await
+        };
+        tokio::select! {
+            moved = moved => moved,
+            closed = nudged => closed,
+        }
     }
 
     async fn send(&self, write: impl Write + 'static) -> Result<()> {
@@ -167,6 +176,7 @@ fn run(
     mut connection: Connection,
     mut writes: mpsc::Receiver<Box<dyn Write>>,
     max_batch: usize,
+    rounds: &watch::Sender<u64>,
     metrics: &Metrics,
     observer: &Observer,
 ) {
@@ -174,7 +184,8 @@ fn run(
     while writes.blocking_recv_many(&mut batch, max_batch) > 0 {
         if !batch.iter().any(|write| write.writes()) {
             // An empty transaction would say nothing of the disk, and must not be taken for a word.
-            batch.drain(..).for_each(|write| write.finish(&Ok(())));
+            batch.clear();
+            rounds.send_modify(|rounds| *rounds += 1);
             continue;
         }
         let (committed, health) = transaction(&mut connection, &mut batch);
@@ -185,6 +196,7 @@ fn run(
         for write in batch.drain(..) {
             write.finish(&committed);
         }
+        rounds.send_modify(|rounds| *rounds += 1);
     }
     // Leaves no write-ahead log behind; a failure costs the next start a moment, nothing else.
     let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");

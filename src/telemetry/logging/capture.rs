@@ -39,9 +39,12 @@ where
 
     fn on_record(&self, id: &Id, values: &tracing::span::Record<'_>, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
+        // Before the span is locked: a value may log or panic while it is formatted.
+        let mut fields = Fields::default();
+        values.record(&mut fields);
         if let Some(kept) = span.extensions_mut().get_mut::<Arc<Span>>() {
             // Events that are in the queue already keep what was known then.
-            values.record(&mut Arc::make_mut(kept).fields);
+            Arc::make_mut(kept).fields.extend(fields);
         }
     }
 

@@ -42,16 +42,11 @@ impl LevelHandle {
         (layer, Self(handle))
     }
 
-    /// Logs at this level from now on.
-    ///
-    /// # Errors
-    /// It is no level; nothing has changed then.
-    pub fn set_level(&self, level: &str) -> Result<(), InvalidLevel> {
-        let filter = filter(level)?;
+    /// Logs by this filter from now on; see [`filter()`].
+    pub fn set(&self, filter: EnvFilter) {
         // The only error there can be: nothing is logged by this process any more, as after a
         // second start of logging, whose subscriber was not taken.
         let _ = self.0.reload(filter);
-        Ok(())
     }
 }
 

@@ -59,6 +59,11 @@ impl Drop for Logging {
     }
 }
 
+/// Whether standard error is the journal, which takes the priority of a line from its beginning.
+pub fn standard_error_is_journal() -> bool {
+    journal::is_standard_error()
+}
+
 /// Lines of this process that were lost, because nobody read fast enough or they could not be
 /// written: a counter to be registered with the others.
 pub fn dropped_lines() -> IntCounter {
@@ -95,7 +100,7 @@ pub fn start(settings: &Log) -> Logging {
 #[derive(Debug)]
 enum Output {
     Journal(Journal),
-    Text(Text),
+    Text(Text<io::Stderr>),
     Json(Json<io::Stdout>),
 }
 
@@ -127,12 +132,18 @@ fn open(format: LogFormat) -> Output {
                     error_kind = "io",
                     "the journal cannot be reached; logging text to standard error"
                 );
-                Output::Text(Text::new(journal))
+                text(journal)
             }
         },
-        LogFormat::Text => Output::Text(Text::new(journal)),
+        LogFormat::Text => text(journal),
         LogFormat::Json | LogFormat::Auto => Output::Json(Json::new(io::stdout())),
     }
+}
+
+fn text(journal: bool) -> Output {
+    let output = io::stderr();
+    let terminal = output.is_terminal();
+    Output::Text(Text::new(output, terminal, journal))
 }
 
 fn report(lost: u64) {

@@ -3,6 +3,7 @@
 //! Bounded, and nobody waits for a place in it: a line that finds it full is dropped and counted.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError, TrySendError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -110,7 +111,9 @@ impl FarEnd {
             };
             match work {
                 Work::Write(record) => {
-                    writable = sink.write(&record).is_ok();
+                    // A line that cannot be formatted must not silence all others.
+                    let written = catch_unwind(AssertUnwindSafe(|| sink.write(&record)));
+                    writable = matches!(written, Ok(Ok(())));
                     if !writable {
                         self.dropped.inc();
                     }

@@ -111,6 +111,13 @@ impl Fields {
         self.0.iter().find(|(field, _)| field.name() == name).map(|(_, value)| value)
     }
 
+    /// Takes later values over.
+    pub(super) fn extend(&mut self, later: Self) {
+        for (field, value) in later.0 {
+            self.set(&field, value);
+        }
+    }
+
     fn set(&mut self, field: &Field, value: Value) {
         match self.0.iter_mut().find(|(known, _)| known == field) {
             Some((_, known)) => *known = value,

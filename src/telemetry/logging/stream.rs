@@ -1,7 +1,7 @@
 //! Lines of text on standard error, and of JSON on standard output.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,35 +19,37 @@ use super::replay::Replay;
 
 /// One line of text an event.
 #[derive(Debug)]
-pub(super) struct Text {
+pub(super) struct Text<W> {
+    output: W,
     lines: Replay,
     /// What the layer has written of the present line.
     line: Shared<Vec<u8>>,
     /// When the present event happened.
     at: Shared<Timestamp>,
-    /// Whether standard error is the journal, which has the time, and takes the priority from the
+    /// Whether the output is the journal, which has the time, and takes the priority from the
     /// beginning of a line (sd-daemon(3)).
     journal: bool,
 }
 
-impl Text {
-    pub(super) fn new(journal: bool) -> Self {
+impl<W: Write> Text<W> {
+    /// Lines written to `output`, which is a `terminal` or the `journal`.
+    pub(super) fn new(output: W, terminal: bool, journal: bool) -> Self {
         let (line, at) = (Shared::default(), Shared::default());
         let layer = fmt::layer().with_writer({
             let line = line.clone();
             move || line.clone()
         });
-        let layer = layer.with_ansi(io::stderr().is_terminal()).log_internal_errors(false);
+        let layer = layer.with_ansi(terminal).log_internal_errors(false);
         let lines = if journal {
             Replay::new(layer.without_time().boxed())
         } else {
             Replay::new(layer.with_timer(at.clone()).boxed())
         };
-        Self { lines, line, at, journal }
+        Self { output, lines, line, at, journal }
     }
 }
 
-impl Sink for Text {
+impl<W: Write> Sink for Text<W> {
     fn write(&mut self, record: &Record) -> io::Result<()> {
         *self.at.lock() = record.at;
         if self.journal {
@@ -55,7 +57,7 @@ impl Sink for Text {
         }
         self.lines.play(&record.on_one_line());
         let line = mem::take(&mut *self.line.lock());
-        io::stderr().write_all(&line)
+        self.output.write_all(&line)
     }
 }
 

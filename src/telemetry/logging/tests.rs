@@ -176,29 +176,21 @@ fn a_text_of_several_lines_stays_one_line_and_begins_none() {
         [&lines[0]["message"], &lines[0]["error"], &lines[0]["said"]].iter().all(|v| **v == forged)
     );
 
-    let (sender, lines) = mpsc::channel();
-    logged_to(
-        move || OneLine(sender),
-        || {
-            let span = tracing::error_span!("message", conversation = %forged);
-            span.in_scope(|| tracing::warn!(error = %forged, "{forged}"));
-        },
-    );
-    let line = lines.recv().unwrap();
-    assert_eq!(line.matches("forged").count(), 6, "{line}");
-    assert!(!line.contains(char::is_control), "{line:?}");
-}
-
-/// The record as text is made of.
-struct OneLine(Sender<String>);
-
-impl Sink for OneLine {
-    fn write(&mut self, record: &Record) -> io::Result<()> {
-        let record = record.on_one_line();
-        let fields = record.flattened().map(|(_, value)| serde_json::to_value(value).unwrap());
-        let mut line = record.message().unwrap().into_owned();
-        fields.for_each(|value| line.push_str(value.as_str().unwrap()));
-        self.0.send(line).map_err(io::Error::other)
+    for journal in [false, true] {
+        let page = Page::default();
+        let output = page.clone();
+        logged_to(
+            move || Text::new(output, false, journal),
+            || {
+                let span = tracing::error_span!("message", conversation = %forged);
+                span.in_scope(|| tracing::warn!(error = %forged, "{forged}"));
+            },
+        );
+        let written = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(written.starts_with("<4>"), journal, "{written}");
+        let line = written.strip_suffix('\n').unwrap();
+        assert_eq!(line.matches("forged").count(), 6, "{line}");
+        assert!(!line.contains(char::is_control), "{line:?}");
     }
 }
 
@@ -300,7 +292,10 @@ fn the_end_does_not_wait_for_a_reader_that_does_not_read() {
 }
 
 #[test]
-fn the_level_changes_at_once_and_a_bad_one_changes_nothing() {
+fn the_level_changes_at_once() {
+    for bad in ["verbose", "dingbot=chatty"] {
+        assert_eq!(filter(bad).map(drop), Err(InvalidLevel));
+    }
     let (layer, level) = LevelHandle::new(filter("warn").unwrap());
     let page = Page::default();
     let dropped = IntCounter::new("dropped", "dropped").unwrap();
@@ -312,12 +307,10 @@ fn the_level_changes_at_once_and_a_bad_one_changes_nothing() {
         let span = tracing::error_span!("message", message_id = "m");
         let _entered = span.enter();
         tracing::info!("left out");
-        level.set_level("info,dingbot::telemetry=debug").unwrap();
+        level.set(filter("info,dingbot::telemetry=debug").unwrap());
         tracing::debug!("taken");
-        assert_eq!(level.set_level("verbose"), Err(InvalidLevel));
-        assert_eq!(level.set_level("dingbot=chatty"), Err(InvalidLevel));
         tracing::debug!("taken too");
-        level.set_level("error").unwrap();
+        level.set(filter("error").unwrap());
         tracing::warn!("left out as well");
     });
     assert!(queue.finish(PATIENCE));

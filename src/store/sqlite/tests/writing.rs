@@ -157,6 +157,36 @@ async fn nothing_runs_outside_of_a_transaction() {
 }
 
 #[tokio::test]
+async fn a_long_queue_that_moves_has_a_heartbeat() {
+    let place = Place::new();
+    let options = Options { max_batch: 1, ..place.options() };
+    let metrics = Arc::clone(&options.metrics);
+    let store = SqliteStore::open(options).unwrap();
+    let writes = join_all((0..200).map(|key| store.accept(message(key, "x"))));
+    let beat = async {
+        store.heartbeat().await.unwrap();
+        commits(&metrics, "ok")
+    };
+    let (_, before) = tokio::join!(writes, beat);
+    assert!(before < 200, "it waited for the whole queue");
+}
+
+#[tokio::test]
+async fn a_thread_that_hangs_has_none() {
+    let place = Place::new();
+    let store = place.store();
+    store.heartbeat().await.unwrap();
+    let other = hold_up(&place);
+    let (written, beat) = tokio::join!(store.accept(message(1, "x")), async {
+        let beat = tokio::time::timeout(Duration::from_millis(300), store.heartbeat()).await;
+        drop(other);
+        beat
+    });
+    assert!(beat.is_err() && written.is_ok(), "{beat:?} {written:?}");
+    store.heartbeat().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_caller_that_goes_away_does_not_stop_its_write() {
     let place = Place::new();
     let store = place.store();
