@@ -104,7 +104,9 @@ async fn a_configuration_that_cannot_work_is_not_tried_again(host: &Host) {
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(host.machine.property("dingbot", "ActiveState").await, "failed");
     assert_eq!(host.machine.property("dingbot", "NRestarts").await, "0");
-    let said = host.machine.succeeds("journalctl --sync; journalctl -u dingbot -o cat").await;
+    // Among the errors: who looks for trouble finds it.
+    let said = "journalctl --sync; journalctl -u dingbot -p err -o cat _COMM=dingbot";
+    let said = host.machine.succeeds(said).await;
     for part in ["50-test.toml", "server.max_connektions", "max_connections"] {
         assert!(said.contains(part), "{part} is not named: {said}");
     }
