@@ -1,5 +1,8 @@
 //! The image itself.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use serde_json::{Value, json};
 
 use super::engine::IMAGE;
@@ -66,4 +69,46 @@ fn secrets_come_from_mounted_files() {
         let key = config.lines().find(|line| line.starts_with("llm.api_key")).unwrap();
         assert!(key.contains("***") && key.contains("credential llm-api_key"), "{key}");
     });
+}
+
+/// The files of a folder and of those in it.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// No image can be compiled here, where none can be pulled; so at least nothing may be missing.
+#[test]
+fn what_is_compiled_in_is_copied_into_the_stage_that_compiles() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dockerfile = fs::read_to_string(root.join("packaging/docker/Dockerfile")).unwrap();
+    let (_, build) = dockerfile.split_once(" AS build\n").unwrap();
+    let (build, _) = build.split_once("\nFROM ").unwrap();
+    let copied: Vec<PathBuf> = build
+        .lines()
+        .filter_map(|line| line.strip_prefix("COPY "))
+        .flat_map(|line| {
+            let (sources, _) = line.rsplit_once(' ').unwrap();
+            sources.split(' ').map(|source| root.join(source)).collect::<Vec<_>>()
+        })
+        .collect();
+    let ignore = fs::read_to_string(root.join(".dockerignore")).unwrap();
+    for path in &copied {
+        let top = path.strip_prefix(root).unwrap().components().next().unwrap();
+        let exception = format!("!{}", top.as_os_str().to_str().unwrap());
+        assert!(ignore.lines().any(|line| line == exception), "{exception} in .dockerignore");
+    }
+    let mut seen = 0;
+    for file in files(&root.join("src")) {
+        let source = fs::read_to_string(&file).unwrap();
+        let program = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for call in program.split("include_str!(\"").skip(1) {
+            let included = file.parent().unwrap().join(call.split('"').next().unwrap());
+            let included = included.canonicalize().unwrap();
+            let is_copied = copied.iter().any(|path| included.starts_with(path));
+            assert!(is_copied, "{} needs {}", file.display(), included.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 4, "{seen}");
 }
