@@ -7,22 +7,24 @@
 //! |---|---|
 //! | 7 | [`cli`] |
 //! | 6 | [`serve`] |
-//! | 5 | [`http`], [`service`] |
+//! | 5 | [`http`], [`service`], [`doctor`] |
 //! | 4 | [`bot`] |
 //! | 3 | [`memory`], [`dingtalk`], [`llm`] |
 //! | 2 | [`store`], [`outbound`] |
-//! | 1 | [`config`], [`telemetry`], [`language`], [`live`] |
+//! | 1 | [`config`], [`telemetry`], [`language`], [`live`], [`printed`] |
 
 pub mod bot;
 pub mod cli;
 pub mod config;
 pub mod dingtalk;
+pub mod doctor;
 pub mod http;
 pub mod language;
 pub mod live;
 pub mod llm;
 pub mod memory;
 pub mod outbound;
+pub mod printed;
 pub mod serve;
 pub mod service;
 pub mod store;

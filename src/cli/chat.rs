@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::printed::visible;
 use super::workplace::Workplace;
 use crate::bot::responder::{Incoming, Responder};
 use crate::bot::{Message, commands};
@@ -17,6 +16,7 @@ use crate::config::Sources;
 use crate::dingtalk::DingTalk;
 use crate::dingtalk::callback::Callback;
 use crate::memory::{Scope, Utterance};
+use crate::printed::visible;
 use crate::serve;
 use crate::store::{ConversationStore, Store};
 use crate::telemetry::clock::Clock;

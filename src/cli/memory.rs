@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::printed::one_line;
 use super::workplace::Workplace;
 use crate::config::Sources;
 use crate::memory::{MAX_STATEMENT_CHARS, Scope, Utterance};
+use crate::printed::one_line;
 use crate::store::{Forgotten, MemoryRecord};
 
 #[derive(Debug, Args)]

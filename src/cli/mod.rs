@@ -11,11 +11,11 @@ mod chat;
 mod check;
 mod complaints;
 mod config;
+mod doctor;
 mod generate;
 mod health;
 mod memory;
 mod outbox;
-mod printed;
 mod reload;
 mod serve;
 mod workplace;
@@ -67,6 +67,8 @@ enum Command {
     Chat(chat::Chat),
     /// Ask the local daemon whether it is healthy (检查本机服务是否健康)
     Health(health::Health),
+    /// Find out why the bot cannot be reached or cannot answer (诊断为何访问不到)
+    Doctor(doctor::Doctor),
     /// List, search, add or delete memories (管理记忆)
     Memory(memory::Memory),
     /// Handle answers and pushes that could not be delivered (处理未送达的消息)
@@ -97,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Reload => reload::run(&sources, &mut out),
         Command::Chat(chat) => chat.run(&sources, &mut out),
         Command::Health(health) => health.run(&sources, &mut out),
+        Command::Doctor(doctor) => doctor.run(&sources, &mut out),
         Command::Memory(memory) => memory.run(&sources, &mut out),
         Command::Outbox(outbox) => outbox.run(&sources, &mut out),
         Command::Generate(generate) => generate.run(&mut out),

@@ -7,10 +7,10 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::printed::one_line;
 use super::workplace::Workplace;
 use crate::bot::outgoing::Outgoing;
 use crate::config::Sources;
+use crate::printed::one_line;
 use crate::store::{Delivery, OutboxId, OutboxState, OutboxStore};
 
 /// Characters of a message that a line shows.

@@ -2,12 +2,12 @@
 
 /// A text on one line: white space as spaces, and control characters made visible, so that nobody's
 /// message can move the cursor, change the title or repaint what was printed.
-pub(super) fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     visible(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// A text with its lines, and with every other control character made visible.
-pub(super) fn visible(text: &str) -> String {
+pub fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() && c != '\n' {

@@ -1,0 +1,76 @@
+//! What several checks need to know, each asked once.
+
+use std::net::IpAddr;
+
+use tokio::sync::OnceCell;
+
+use super::door::{self, Door};
+use super::ecs::{self, Instance};
+use crate::config::{self, Loaded, Problem, Settings, Sources};
+
+/// What is known of this host and of the bot on it. What takes time to find out is found out when
+/// it is first asked for, once, however many checks ask.
+#[allow(missing_debug_implementations, reason = "the sources hold secrets")]
+pub struct Facts {
+    sources: Sources,
+    configuration: Result<Loaded, Vec<Problem>>,
+    fallback: Settings,
+    doors: OnceCell<Vec<Door>>,
+    instance: OnceCell<Option<Instance>>,
+}
+
+impl Facts {
+    /// Of the bot that is configured by `sources`.
+    pub fn new(sources: Sources) -> Self {
+        Self {
+            configuration: config::load(&sources),
+            sources,
+            fallback: Settings::default(),
+            doors: OnceCell::new(),
+            instance: OnceCell::new(),
+        }
+    }
+
+    /// Where the configuration is read from.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// The configuration, or all that is wrong with it.
+    pub fn configuration(&self) -> Result<&Loaded, &[Problem]> {
+        self.configuration.as_ref().map_err(Vec::as_slice)
+    }
+
+    /// The settings; the defaults when the configuration is not valid.
+    pub fn settings(&self) -> &Settings {
+        self.configuration.as_ref().map_or(&self.fallback, |loaded| &loaded.settings)
+    }
+
+    /// The value of an environment variable that is set and not empty.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        let all = self.sources.environment.iter();
+        all.filter(|(known, value)| known == name && !value.is_empty())
+            .map(|(_, value)| value.as_str())
+            .next_back()
+    }
+
+    /// Whether this process may look everywhere.
+    pub fn is_root(&self) -> bool {
+        rustix::process::geteuid().is_root()
+    }
+
+    /// Where the bot can be knocked at, from this host's outside.
+    pub async fn doors(&self) -> &[Door] {
+        self.doors.get_or_init(|| door::find(self)).await
+    }
+
+    /// The ECS instance that this host is; nothing when it is none.
+    pub async fn instance(&self) -> Option<&Instance> {
+        self.instance.get_or_init(ecs::find).await.as_ref()
+    }
+
+    /// The addresses of this host's own interfaces, without loopback and link-local ones.
+    pub async fn private_addresses(&self) -> Vec<IpAddr> {
+        Vec::new()
+    }
+}
