@@ -48,6 +48,7 @@ fn hot_statements_use_their_indexes() {
         (outbox::WAITING_LANES, "COVERING INDEX outbox_waiting"),
         (outbox::MERGE, "INDEX outbox_mergeable (lane=? AND merge_key=?)"),
         (outbox::WAITING, "COVERING INDEX outbox_waiting"),
+        (outbox::OLDEST_WAITING, "COVERING INDEX outbox_waiting"),
         (outbox::DEAD, "COVERING INDEX outbox_dead"),
         (memories::POSTINGS, "PRIMARY KEY (owner=? AND term=?)"),
     ];
