@@ -24,8 +24,7 @@ pub(super) const MERGE: &str = "UPDATE outbox SET occurrences = occurrences + 1
        AND batch IS NULL RETURNING id";
 pub(super) const WAITING: &str = "SELECT count(*) FROM outbox WHERE state = 0";
 /// Those that wait come in the order they were made, unless one was revived.
-pub(super) const OLDEST_WAITING: &str =
-    "SELECT created_at FROM outbox
+pub(super) const OLDEST_WAITING: &str = "SELECT created_at FROM outbox
      WHERE id = (SELECT min(id) FROM outbox INDEXED BY outbox_waiting WHERE state = 0)";
 pub(super) const DEAD: &str = "SELECT count(*) FROM outbox WHERE state = 1";
 
