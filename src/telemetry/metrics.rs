@@ -45,6 +45,8 @@ pub struct Metrics {
     pub memory_operation_duration: HistogramVec,
     pub memories: IntGauge,
     pub reminders: IntGauge,
+    pub alert_notifications: IntCounterVec,
+    pub alerts_received: IntCounterVec,
     pub store_commits: IntCounterVec,
     pub store_commit_jobs: Histogram,
     pub config_last_reload_successful: IntGauge,
@@ -203,6 +205,16 @@ impl Metrics {
             ),
             memories: gauge("memories", "Memories kept."),
             reminders: gauge("reminders", "Reminders kept."),
+            alert_notifications: counter(
+                "alert_notifications_total",
+                "Notifications of Alertmanager, by what became of them.",
+                &["outcome"],
+            ),
+            alerts_received: counter(
+                "alerts_received_total",
+                "Alerts accepted for a group robot.",
+                &["status"],
+            ),
             store_commits: counter(
                 "store_commits_total",
                 "Transactions of the store.",
