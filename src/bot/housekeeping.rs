@@ -131,6 +131,10 @@ impl Housekeeping {
         }
         self.metrics.memories.set(self.store.total_memories().await? as i64);
         self.metrics.reminders.set(self.store.reminder_count().await? as i64);
+        let room = self.store.room().await?;
+        self.metrics.store_size.set(room.used as i64);
+        self.metrics.store_disk_available.set(room.available as i64);
+        self.metrics.store_disk_size.set(room.disk as i64);
         Ok(())
     }
 

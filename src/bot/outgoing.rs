@@ -119,7 +119,9 @@ pub(super) fn answer(message: &Message, answer: &Answer, asked_at: i64) -> Vec<N
     let text = markdown::fit(&answer.text);
     let title = markdown::title(&text);
     let lane = format!("reply:{}", message.conversation());
-    markdown::split(&text, markdown::PART_BYTES)
+    let parts = markdown::split(&text, markdown::PART_BYTES);
+    let last = parts.len().saturating_sub(1);
+    parts
         .into_iter()
         .enumerate()
         .map(|(part, text)| {
@@ -129,7 +131,8 @@ pub(super) fn answer(message: &Message, answer: &Answer, asked_at: i64) -> Vec<N
                 // Once is enough to be noticed.
                 mention: if part == 0 { mention(message) } else { Vec::new() },
                 routes: routes.clone(),
-                asked_at: Some(asked_at),
+                // An answer is there when all of it is.
+                asked_at: (part == last).then_some(asked_at),
                 origin: Some(message.origin()),
                 alerts: None,
             };

@@ -1,6 +1,6 @@
 //! The HTTP server: what the outside reaches the daemon by.
 //!
-//! One file a surface (`status`, `help`, `metrics`), composed of warp filters; around them the
+//! One file a surface (`landing`, `status`, `help`, `metrics`), composed of warp filters; around them the
 //! middleware; below them our own accept loop ([`accept`]), which has the limits warp's server
 //! lacks.
 //!
@@ -21,6 +21,7 @@ mod connection;
 mod endpoints;
 pub mod error;
 mod help;
+mod landing;
 pub mod listener;
 mod metrics;
 mod middleware;
@@ -46,6 +47,7 @@ use warp::http::Method;
 use warp::reject::Rejection;
 use warp::reply::Response;
 
+pub use self::landing::Landing;
 pub use self::middleware::RequestId;
 pub use self::status::StatusState;
 use crate::live::Live;
@@ -65,7 +67,7 @@ pub fn routes(
     status::health(&status)
         .or(received)
         .unify()
-        .or(status::root(&status))
+        .or(landing::root(&status))
         .unify()
         .or(metrics::metrics(&status))
         .unify()

@@ -85,6 +85,11 @@ pub fn webhook(state: Live<Webhook>) -> BoxedFilter<(Response,)> {
     let guard = state.clone();
     let limits = state.clone();
     let limits = move || limits.read(|state| (state.max_body, state.body_timeout));
+    let counted = state.clone();
+    let body = body::limited(limits).or_else(move |rejection| {
+        counted.read(|state| state.count_refusal("body"));
+        std::future::ready(Err::<(Bytes,), _>(rejection))
+    });
     path!("webhook")
         .and(methods(POST))
         .and(warp::ext::optional::<ClientAddress>())
@@ -98,7 +103,7 @@ pub fn webhook(state: Live<Webhook>) -> BoxedFilter<(Response,)> {
                     .map_err(|refusal| state.refuse(refusal, client).reject())
             }
         })
-        .and(body::limited(limits))
+        .and(body)
         .and(warp::ext::optional::<RequestId>())
         .and_then(move |client, body: Bytes, id: Option<RequestId>| {
             let state = state.get();
@@ -154,7 +159,7 @@ impl Webhook {
             error: ApiError::bad_request(format!("Not a DingTalk callback: {e}.")),
         })?;
         if let Content::OverQuota { code, message } = &callback.content {
-            self.metrics.messages_rejected.with_label_values(&["over_quota"]).inc();
+            self.count_refusal("over_quota");
             tracing::warn!(
                 code,
                 detail = message,
@@ -172,8 +177,11 @@ impl Webhook {
             Ok(receipt) => {
                 let duplicate = matches!(receipt, Receipt::Duplicate);
                 tracing::debug!(message_id, duplicate, "message accepted");
-                if matches!(receipt, Receipt::Accepted(_)) {
-                    self.metrics.messages_received.with_label_values(&["webhook"]).inc();
+                match &receipt {
+                    Receipt::Accepted(_) => {
+                        self.metrics.messages_received.with_label_values(&["webhook"]).inc();
+                    }
+                    Receipt::Duplicate => self.count_refusal("duplicate"),
                 }
                 match receipt {
                     Receipt::Accepted(Some(answer)) => spoken(answer).await,
@@ -220,9 +228,13 @@ impl Webhook {
         })
     }
 
+    fn count_refusal(&self, reason: &str) {
+        self.metrics.messages_rejected.with_label_values(&[reason]).inc();
+    }
+
     /// Counts a refusal and writes it to the log; returns what the caller is told.
     fn refuse(&self, refusal: Refusal, client: Option<ClientAddress>) -> ApiError {
-        self.metrics.messages_rejected.with_label_values(&[refusal.reason]).inc();
+        self.count_refusal(refusal.reason);
         if let Some(unwritten) = self.refusals.admit(self.clock.now_millis()) {
             tracing::warn!(
                 reason = refusal.reason,

@@ -1,5 +1,6 @@
 //! Every room, wired; and what of it a reload replaces.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -18,7 +19,7 @@ use crate::http::accept::Limits;
 use crate::http::alerts::{AlertReceiver, alerts};
 use crate::http::auth::ApiKeys;
 use crate::http::webhook::{Webhook, webhook};
-use crate::http::{self, StatusState};
+use crate::http::{self, Landing, StatusState};
 use crate::live::Live;
 use crate::llm::ChatModel;
 use crate::memory::Memory;
@@ -27,6 +28,7 @@ use crate::telemetry::clock::Clock;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::process::ProcessCollector;
+use crate::telemetry::traffic::Traffic;
 
 /// What every room may use, whatever the settings are.
 #[derive(Clone)]
@@ -41,6 +43,7 @@ pub(super) struct Ground {
 pub(super) struct House {
     pub(super) inbox: Inbox,
     pub(super) routes: BoxedFilter<(Response,)>,
+    pub(super) traffic: Arc<Traffic>,
     pub(super) arrivals: mpsc::UnboundedReceiver<String>,
     pub(super) mail: mpsc::UnboundedReceiver<String>,
     pub(super) worker: Worker,
@@ -76,6 +79,7 @@ impl House {
         settings: &Settings,
         ground: &Ground,
         process: ProcessCollector,
+        listen: &[SocketAddr],
     ) -> anyhow::Result<Self> {
         let Ground { store, clock, metrics, health } = ground.clone();
         let (inbox, arrivals) = Inbox::open(
@@ -89,11 +93,13 @@ impl House {
         let (mailbox, mail) = Mailbox::new();
         let furniture = Furniture::build(settings, ground, &inbox, &mailbox)?;
         let answered = Arc::new(Notify::new());
+        let traffic = Arc::new(Traffic::new(clock.clone(), Arc::clone(&metrics)));
         let status = StatusState::new(
             Arc::clone(&health),
             Arc::clone(&metrics),
             process,
             furniture.metrics_allow.clone(),
+            Landing { listen: listen.to_vec(), traffic: Arc::clone(&traffic) },
             (commands::HELP_CHINESE, commands::HELP_ENGLISH),
         );
         let received = webhook(furniture.webhook.clone())
@@ -101,6 +107,7 @@ impl House {
             .unify()
             .boxed();
         Ok(Self {
+            traffic,
             routes: http::routes(Arc::new(status), received),
             worker: Worker {
                 store: Arc::clone(&store),

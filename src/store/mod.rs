@@ -146,6 +146,17 @@ pub enum OpenError {
     },
 }
 
+/// What room the store takes and has, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Its own files.
+    pub used: u64,
+    /// Free on its disk for this user.
+    pub available: u64,
+    /// The whole disk.
+    pub disk: u64,
+}
+
 /// A whole store.
 #[async_trait]
 pub trait Store:
@@ -167,4 +178,7 @@ pub trait Store:
 
     /// Reads the whole file for damage; takes long on a large store.
     async fn verify(&self) -> Result<()>;
+
+    /// Asks the system what room there is.
+    async fn room(&self) -> Result<Room>;
 }
