@@ -1,6 +1,7 @@
 //! The daemon: builds every room, wires them, and takes them down in order.
 
 mod advice;
+mod ending;
 mod house;
 mod reload;
 mod store;
@@ -13,9 +14,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use self::ending::Run;
 pub(crate) use self::house::model;
 use self::house::{Ground, House};
 use self::reload::Reloader;
@@ -85,12 +88,15 @@ pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::
         health: Arc::clone(&health),
     };
     let house = notifier
-        .taking_time("reading the inbox", House::build(&settings, &ground, process))
+        .taking_time("reading the inbox", House::build(&settings, &ground, process, &listen))
         .await?;
     drop(ground);
+    let traffic = house.traffic;
+    let (marked, metered) = (store_path.clone(), Arc::clone(&metrics));
+    let run = tokio::task::spawn_blocking(move || Run::after(&marked, &metered)).await?;
 
     let stops = Stops::default();
-    let mut tasks = Tasks::new(Arc::clone(&health), Arc::clone(&metrics));
+    let mut tasks = Tasks::new(Arc::clone(&health));
     let (worker_probe, worker_pulse) = pulse("worker");
     let (http_probe, http_pulse) = pulse("http");
     tasks.spawn("worker", house.worker.run(house.arrivals, worker_pulse, stops.bot.clone()));
@@ -99,6 +105,7 @@ pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::
     tasks.spawn("reminders", house.reminders.run(stops.bot.clone()));
     tasks.spawn("settler", house.settler.run(stops.bot.clone()));
     tasks.spawn("housekeeping", house.housekeeping.run(stops.bot.clone()));
+    tasks.spawn("traffic", traffic.run(stops.service.clone()));
     let proxies = house.furniture.trusted_proxies.clone();
     let service = http::service(house.routes, proxies, Arc::clone(&metrics));
     let limits = house.furniture.limits.clone();
@@ -119,7 +126,6 @@ pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::
     let mut reloader =
         Reloader::new(sources, settings, house.furniture, level, clock, Arc::clone(&metrics));
 
-    metrics.ready.set(1);
     tracing::info!(
         listen = joined(&listen),
         store = %store_path.display(),
@@ -128,6 +134,7 @@ pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::
         revision = crate::REVISION,
         "ready"
     );
+    let run = run.map(|run| tokio::task::spawn_blocking(move || run.begin()));
     advice::give(reloader.running(), &listen);
     let status = status_line(&listen, &inbox, &health);
     notifier.ready(&status());
@@ -151,7 +158,6 @@ pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::
     };
     // Whoever still asks for a reload hears that the daemon is stopping.
     drop(asked);
-    metrics.ready.set(0);
     health.draining(true);
     let drain_timeout = reloader.running().server.drain_timeout;
     drop(reloader);
@@ -162,8 +168,18 @@ pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::
     drop(inbox);
     drop(status);
     notifier.taking_time("closing the store", store::close(store)).await;
+    // A disk that does not answer must not hold up the end.
+    let _ = tokio::time::timeout(LEAST_DRAIN, ended(run)).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Takes back the mark of a run.
+async fn ended(run: Option<JoinHandle<Run>>) {
+    let Some(run) = run else { return };
+    if let Ok(run) = run.await {
+        let _ = tokio::task::spawn_blocking(move || run.end()).await;
+    }
 }
 
 /// What ends the tasks, in the order of the message's way.

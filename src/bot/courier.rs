@@ -102,6 +102,18 @@ enum Verdict {
     Hold(i64),
 }
 
+impl Verdict {
+    /// Its word in the metrics.
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Bury(_) => "abandoned",
+            Self::Postpone(..) => "failed",
+            Self::Hold(_) => "held",
+        }
+    }
+}
+
 impl Courier {
     /// Delivers until `finish`: then only what has arrived by now is delivered, and what is due
     /// behind it. After `stop` what is under way is finished and nothing else is begun.
@@ -208,6 +220,7 @@ impl Courier {
                     "a kept delivery cannot be read; it is given up"
                 );
                 self.store.bury(&[unreadable], "cannot be read").await?;
+                self.metrics.deliveries.with_label_values(&["abandoned"]).inc();
                 return Ok(true);
             }
         };
@@ -232,6 +245,8 @@ impl Courier {
                 () = tokio::time::sleep(STORE_PAUSE) => {}
             }
         }
+        let outcome = self.metrics.deliveries.with_label_values(&[verdict.label()]);
+        outcome.inc_by(ids.len() as u64);
         Ok(matches!(verdict, Verdict::Delivered | Verdict::Bury(_)))
     }
 
@@ -244,6 +259,7 @@ impl Courier {
         let head = self.store.lane_head(lane, 1).await?;
         let ids: Vec<OutboxId> = head.iter().map(|d| d.id).collect();
         self.store.bury(&ids, "made the courier panic: please report this").await?;
+        self.metrics.deliveries.with_label_values(&["abandoned"]).inc_by(ids.len() as u64);
         Ok(!ids.is_empty())
     }
 

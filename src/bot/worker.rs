@@ -193,6 +193,7 @@ impl Worker {
         match deliveries.first() {
             Some(first) => self.mailbox.notify(first.lane.clone()),
             // Whoever waits on the line has it now; the others' answers are delivered later.
+            None if answer.text.is_empty() => {}
             None => {
                 let waited = (self.clock.now_millis() - kept.received_at).max(0);
                 self.metrics.reply_duration.observe(waited as f64 / 1_000.0);

@@ -32,6 +32,7 @@ async fn answer(status: Arc<StatusState>, client: Option<ClientAddress>) -> Resp
     }
     // Reading /proc blocks, and takes the longer the more files are open on kernels before 6.2.
     let text = tokio::task::spawn_blocking(move || {
+        status.metrics.ready.set(i64::from(status.health.is_ok()));
         let mut families = status.metrics.registry().gather();
         families.extend(status.process.gather());
         TextEncoder::new().encode_to_string(&families)

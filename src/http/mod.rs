@@ -1,6 +1,6 @@
 //! The HTTP server: what the outside reaches the daemon by.
 //!
-//! One file a surface (`status`, `help`, `metrics`), composed of warp filters; around them the
+//! One file a surface (`landing`, `status`, `help`, `metrics`), composed of warp filters; around them the
 //! middleware; below them our own accept loop ([`accept`]), which has the limits warp's server
 //! lacks.
 //!
@@ -13,17 +13,21 @@
 //! callbacks is handed in as a filter.
 
 pub mod accept;
+pub mod alerts;
+pub mod auth;
 pub mod body;
 pub mod client;
 mod connection;
 mod endpoints;
 pub mod error;
 mod help;
+mod landing;
 pub mod listener;
 mod metrics;
 mod middleware;
 mod negotiation;
 mod pages;
+mod refusals;
 pub mod status;
 #[cfg(test)]
 mod tests;
@@ -43,6 +47,7 @@ use warp::http::Method;
 use warp::reject::Rejection;
 use warp::reply::Response;
 
+pub use self::landing::Landing;
 pub use self::middleware::RequestId;
 pub use self::status::StatusState;
 use crate::live::Live;
@@ -53,16 +58,16 @@ pub(crate) const READ: &[Method] = &[Method::GET, Method::HEAD];
 
 /// Every surface as one filter; `/health` comes first because it is asked most.
 ///
-/// `webhook` answers `POST /webhook`; it matches its own path, and [`methods`] gives it the right
-/// answer to other methods.
+/// `received` answers what brings something to the bot: callbacks and alerts. Each matches its own
+/// path, and [`methods`] gives it the right answer to other methods.
 pub fn routes(
     status: Arc<StatusState>,
-    webhook: BoxedFilter<(Response,)>,
+    received: BoxedFilter<(Response,)>,
 ) -> BoxedFilter<(Response,)> {
     status::health(&status)
-        .or(webhook)
+        .or(received)
         .unify()
-        .or(status::root(&status))
+        .or(landing::root(&status))
         .unify()
         .or(metrics::metrics(&status))
         .unify()

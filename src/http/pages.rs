@@ -1,4 +1,5 @@
-//! The pages for people: rendered once when the daemon starts, sent as they are.
+//! The pages for people: what never changes rendered when the daemon starts, the landing page for
+//! each who asks.
 
 use bytes::Bytes;
 use minijinja::{AutoEscape, Environment, Value, context};
@@ -14,10 +15,10 @@ use super::endpoints::{self, ENDPOINTS};
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'";
 
-/// The rendered pages.
+/// The templates, and the pages that were rendered.
 #[derive(Debug)]
 pub(super) struct Pages {
-    pub(super) landing: Bytes,
+    templates: Environment<'static>,
     pub(super) help: Bytes,
     pub(super) help_text: Bytes,
 }
@@ -46,25 +47,28 @@ impl Pages {
                 }
             })
             .collect();
-        let values = context! {
-            endpoints,
+        templates.add_global("endpoints", endpoints);
+        let chat = context! {
             chat_chinese => chat_help.0.trim_end(),
             chat_english => chat_help.1.trim_end(),
         };
-        let fill = |name, values: Value| {
-            let template = templates.get_template(name).expect("it was added above");
-            template.render(values).expect("the templates name only values given here")
-        };
-        let render = |name| -> Bytes {
-            let content = Value::from_safe_string(fill(name, values.clone()));
-            fill("layout.html", context! { version => crate::VERSION, content }).into()
-        };
-        Self {
-            landing: render("landing.html"),
-            help: render("help.html"),
-            help_text: endpoints::help(chat_help).into(),
-        }
+        let help = render(&templates, "help.html", chat);
+        Self { templates, help, help_text: endpoints::help(chat_help).into() }
     }
+
+    /// The landing page with these values.
+    pub(super) fn landing(&self, values: Value) -> Bytes {
+        render(&self.templates, "landing.html", values)
+    }
+}
+
+fn render(templates: &Environment<'_>, name: &str, values: Value) -> Bytes {
+    let fill = |name, values: Value| {
+        let template = templates.get_template(name).expect("it was added with the others");
+        template.render(values).expect("the templates name only values given to them")
+    };
+    let content = Value::from_safe_string(fill(name, values));
+    fill("layout.html", context! { version => crate::VERSION, content }).into()
 }
 
 /// A page as an answer.
@@ -96,7 +100,8 @@ mod tests {
     #[test]
     fn the_landing_page_links_the_rest() {
         let pages = Pages::new(("", ""));
-        let landing = std::str::from_utf8(&pages.landing).unwrap();
+        let landing = pages.landing(context! { state => context! { class => "ok" } });
+        let landing = std::str::from_utf8(&landing).unwrap();
         for path in ["/health", "/help", "/metrics"] {
             assert!(landing.contains(&format!("href=\"{path}\"")), "{path} is not linked");
         }

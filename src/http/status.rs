@@ -1,4 +1,4 @@
-//! `/` and `/health`: whether the server runs, and whether the bot is well.
+//! `/health`: whether the bot is well; and what every surface that reports on the daemon reads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,21 +8,19 @@ use serde::Serialize;
 use url::form_urlencoded;
 use warp::Filter;
 use warp::filters::BoxedFilter;
-use warp::http::header::HeaderMap;
 use warp::http::{StatusCode, header};
 use warp::reply::Response;
 
 use super::client::ClientAddress;
 use super::error::ApiError;
-use super::negotiation::prefers_html;
-use super::pages::{self, Pages};
+use super::landing::Landing;
+use super::pages::Pages;
 use super::{READ, methods, state};
 use crate::live::Live;
 use crate::telemetry::health::{Check, Health};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::process::ProcessCollector;
 
-const RUNNING: &[u8] = br#"{"status":"ok","message":"DingBot Server is running"}"#;
 const HEALTHY: &[u8] = br#"{"status":"ok","message":"DingBot Server is healthy"}"#;
 /// What a load balancer is told to wait before it asks an unhealthy bot again.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
@@ -35,6 +33,7 @@ pub struct StatusState {
     pub(super) process: ProcessCollector,
     /// Networks that may read figures and checks; none: everyone.
     pub(super) metrics_allow: Live<Vec<ipnet::IpNet>>,
+    pub(super) landing: Landing,
     pub(super) pages: Pages,
 }
 
@@ -45,9 +44,10 @@ impl StatusState {
         metrics: Arc<Metrics>,
         process: ProcessCollector,
         metrics_allow: Live<Vec<ipnet::IpNet>>,
+        landing: Landing,
         chat_help: (&'static str, &'static str),
     ) -> Self {
-        Self { health, metrics, process, metrics_allow, pages: Pages::new(chat_help) }
+        Self { health, metrics, process, metrics_allow, landing, pages: Pages::new(chat_help) }
     }
 
     /// Refuses a client that may not read figures and checks.
@@ -62,24 +62,6 @@ impl StatusState {
             "Your address may not read this; add its network to server.metrics_allow.",
         ))
     }
-}
-
-/// `GET /`
-pub(super) fn root(status: &Arc<StatusState>) -> BoxedFilter<(Response,)> {
-    warp::path::end()
-        .and(methods(READ))
-        .and(state(status))
-        .and(warp::header::headers_cloned())
-        .map(|status: Arc<StatusState>, headers: HeaderMap| {
-            let mut response = if prefers_html(&headers, "application/json") {
-                pages::html(&status.pages.landing)
-            } else {
-                json(StatusCode::OK, Bytes::from_static(RUNNING))
-            };
-            response.headers_mut().insert(header::VARY, header::HeaderValue::from_static("accept"));
-            response
-        })
-        .boxed()
 }
 
 /// `GET /health`
@@ -154,7 +136,7 @@ fn unhealthy(body: Vec<u8>) -> Response {
     response
 }
 
-fn json(status: StatusCode, body: Bytes) -> Response {
+pub(super) fn json(status: StatusCode, body: Bytes) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let json = header::HeaderValue::from_static("application/json");

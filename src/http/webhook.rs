@@ -3,7 +3,6 @@
 //! Who sends it is checked before its body is read; it is on disk before it is answered.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +20,7 @@ use super::client::ClientAddress;
 use super::error::ApiError;
 use super::methods;
 use super::middleware::RequestId;
+use super::refusals::RefusalLog;
 use crate::bot::{self, Inbox, Message, Receipt};
 use crate::config::{Secret, Settings};
 use crate::dingtalk::callback::{self, Callback, Content};
@@ -36,8 +36,6 @@ const EMPTY: &[u8] = br#"{"msgtype":"empty"}"#;
 const STORE_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// Longest time a caller is kept on the line; a model that is asked again and again takes less.
 const LONGEST_ANSWER: Duration = Duration::from_secs(10 * 60);
-/// How often a refusal is written to the log, so that an attacker cannot fill it.
-const LOG_EVERY_MILLIS: i64 = 1_000;
 
 /// What the callback surface needs of the house.
 #[derive(Debug)]
@@ -87,6 +85,11 @@ pub fn webhook(state: Live<Webhook>) -> BoxedFilter<(Response,)> {
     let guard = state.clone();
     let limits = state.clone();
     let limits = move || limits.read(|state| (state.max_body, state.body_timeout));
+    let counted = state.clone();
+    let body = body::limited(limits).or_else(move |rejection| {
+        counted.read(|state| state.count_refusal("body"));
+        std::future::ready(Err::<(Bytes,), _>(rejection))
+    });
     path!("webhook")
         .and(methods(POST))
         .and(warp::ext::optional::<ClientAddress>())
@@ -100,7 +103,7 @@ pub fn webhook(state: Live<Webhook>) -> BoxedFilter<(Response,)> {
                     .map_err(|refusal| state.refuse(refusal, client).reject())
             }
         })
-        .and(body::limited(limits))
+        .and(body)
         .and(warp::ext::optional::<RequestId>())
         .and_then(move |client, body: Bytes, id: Option<RequestId>| {
             let state = state.get();
@@ -136,7 +139,7 @@ impl Webhook {
                 ),
             });
         }
-        if is_json(headers) {
+        if body::is_json(headers) {
             return Ok(());
         }
         Err(Refusal {
@@ -156,7 +159,7 @@ impl Webhook {
             error: ApiError::bad_request(format!("Not a DingTalk callback: {e}.")),
         })?;
         if let Content::OverQuota { code, message } = &callback.content {
-            self.metrics.messages_rejected.with_label_values(&["over_quota"]).inc();
+            self.count_refusal("over_quota");
             tracing::warn!(
                 code,
                 detail = message,
@@ -174,8 +177,11 @@ impl Webhook {
             Ok(receipt) => {
                 let duplicate = matches!(receipt, Receipt::Duplicate);
                 tracing::debug!(message_id, duplicate, "message accepted");
-                if matches!(receipt, Receipt::Accepted(_)) {
-                    self.metrics.messages_received.with_label_values(&["webhook"]).inc();
+                match &receipt {
+                    Receipt::Accepted(_) => {
+                        self.metrics.messages_received.with_label_values(&["webhook"]).inc();
+                    }
+                    Receipt::Duplicate => self.count_refusal("duplicate"),
                 }
                 match receipt {
                     Receipt::Accepted(Some(answer)) => spoken(answer).await,
@@ -222,9 +228,13 @@ impl Webhook {
         })
     }
 
+    fn count_refusal(&self, reason: &str) {
+        self.metrics.messages_rejected.with_label_values(&[reason]).inc();
+    }
+
     /// Counts a refusal and writes it to the log; returns what the caller is told.
     fn refuse(&self, refusal: Refusal, client: Option<ClientAddress>) -> ApiError {
-        self.metrics.messages_rejected.with_label_values(&[refusal.reason]).inc();
+        self.count_refusal(refusal.reason);
         if let Some(unwritten) = self.refusals.admit(self.clock.now_millis()) {
             tracing::warn!(
                 reason = refusal.reason,
@@ -267,62 +277,4 @@ fn respond(content_type: &'static str, body: Bytes) -> Response {
 fn has_no_body(headers: &HeaderMap) -> bool {
     let length = headers.get(header::CONTENT_LENGTH);
     length.is_none_or(|l| l.as_bytes() == b"0") && !headers.contains_key(header::TRANSFER_ENCODING)
-}
-
-/// Strict, because a page in the operator's browser could post anything else to a bot on loopback
-/// without asking: JSON is what the browser asks permission for.
-fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = value.and_then(|v| v.split(';').next()).unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
-}
-
-/// Lets one refusal a second into the log, with how many were left out before it.
-#[derive(Debug, Default)]
-struct RefusalLog {
-    last_millis: AtomicI64,
-    unwritten: AtomicU64,
-}
-
-impl RefusalLog {
-    fn admit(&self, now: i64) -> Option<u64> {
-        let last = self.last_millis.load(Ordering::Relaxed);
-        let due = (now - last).abs() >= LOG_EVERY_MILLIS;
-        let won = due
-            && self
-                .last_millis
-                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok();
-        if won {
-            return Some(self.unwritten.swap(0, Ordering::Relaxed));
-        }
-        self.unwritten.fetch_add(1, Ordering::Relaxed);
-        None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_refusal_a_second_is_logged() {
-        let log = RefusalLog::default();
-        assert_eq!(log.admit(10_000), Some(0));
-        assert_eq!(log.admit(10_001), None);
-        assert_eq!(log.admit(10_999), None);
-        assert_eq!(log.admit(11_000), Some(2));
-    }
-
-    #[test]
-    fn only_json_is_json() {
-        let with = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
-            is_json(&headers)
-        };
-        assert!(with("application/json; charset=utf-8") && with("Application/JSON"));
-        assert!(!with("text/plain") && !with("application/x-www-form-urlencoded"));
-        assert!(!is_json(&HeaderMap::new()));
-    }
 }

@@ -9,7 +9,6 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
 use crate::telemetry::health::{Health, Status};
-use crate::telemetry::metrics::Metrics;
 
 /// Named tasks, owned together.
 #[derive(Debug)]
@@ -17,12 +16,11 @@ pub(super) struct Tasks {
     running: JoinSet<()>,
     names: HashMap<Id, &'static str>,
     health: Arc<Health>,
-    metrics: Arc<Metrics>,
 }
 
 impl Tasks {
-    pub(super) fn new(health: Arc<Health>, metrics: Arc<Metrics>) -> Self {
-        Self { running: JoinSet::new(), names: HashMap::new(), health, metrics }
+    pub(super) fn new(health: Arc<Health>) -> Self {
+        Self { running: JoinSet::new(), names: HashMap::new(), health }
     }
 
     pub(super) fn spawn(
@@ -44,7 +42,6 @@ impl Tasks {
                 stopped = &mut stop => return stopped,
                 Some(name) = self.next_ended() => {
                     tracing::error!(task = name, error_kind = "task_ended", "a task ended unasked; restart the daemon");
-                    self.metrics.ready.set(0);
                     let message = format!("the task {name} ended unasked; restart the daemon");
                     self.health.set(name, Status::Error, message);
                 }
@@ -93,7 +90,7 @@ mod tests {
 
     fn tasks() -> (Tasks, Arc<Health>) {
         let health = Arc::new(Health::new(Clock::manual(0)));
-        (Tasks::new(Arc::clone(&health), Arc::new(Metrics::new())), health)
+        (Tasks::new(Arc::clone(&health)), health)
     }
 
     #[tokio::test]

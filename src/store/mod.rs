@@ -25,7 +25,7 @@ pub use inbox::{Accepted, Answered, InboxDepth, InboxId, InboxMessage, InboxStor
 pub use memories::{
     Forgotten, LexicalStatistics, MemoryRecord, MemoryStore, NewMemory, Posting, Scope, Stored,
 };
-pub use outbox::{Delivery, NewDelivery, OutboxDepth, OutboxId, OutboxState, OutboxStore};
+pub use outbox::{Delivery, NewDelivery, Once, OutboxDepth, OutboxId, OutboxState, OutboxStore};
 pub use reminders::{NewReminder, Reminder, ReminderStore};
 
 /// Why the store did not do what it was asked.
@@ -146,6 +146,17 @@ pub enum OpenError {
     },
 }
 
+/// What room the store takes and has, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Its own files.
+    pub used: u64,
+    /// Free on its disk for this user.
+    pub available: u64,
+    /// The whole disk.
+    pub disk: u64,
+}
+
 /// A whole store.
 #[async_trait]
 pub trait Store:
@@ -167,4 +178,7 @@ pub trait Store:
 
     /// Reads the whole file for damage; takes long on a large store.
     async fn verify(&self) -> Result<()>;
+
+    /// Asks the system what room there is.
+    async fn room(&self) -> Result<Room>;
 }

@@ -6,11 +6,11 @@
 use std::time::Instant;
 
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry,
 };
 
-use super::logging;
+use super::{labels, logging};
 
 /// Seconds, for what answers in milliseconds.
 const FAST: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
@@ -34,6 +34,8 @@ pub struct Metrics {
     pub inbox_messages: IntGaugeVec,
     pub inbox_oldest: Gauge,
     pub outbox_messages: IntGaugeVec,
+    pub outbox_oldest: Gauge,
+    pub deliveries: IntCounterVec,
     pub reply_duration: Histogram,
     pub dingtalk_requests: IntCounterVec,
     pub dingtalk_request_duration: HistogramVec,
@@ -45,8 +47,14 @@ pub struct Metrics {
     pub memory_operation_duration: HistogramVec,
     pub memories: IntGauge,
     pub reminders: IntGauge,
+    pub alert_notifications: IntCounterVec,
+    pub alerts_received: IntCounterVec,
     pub store_commits: IntCounterVec,
     pub store_commit_jobs: Histogram,
+    pub store_size: IntGauge,
+    pub store_disk_available: IntGauge,
+    pub store_disk_size: IntGauge,
+    pub unclean_stops: IntCounter,
     pub config_last_reload_successful: IntGauge,
     pub config_last_reload_success_timestamp: Gauge,
 }
@@ -60,6 +68,12 @@ impl Metrics {
         let registry = Registry::new();
         let counter = |name: &str, help: &str, labels: &[&str]| {
             let family = IntCounterVec::new(Opts::new(name, help).namespace("dingbot"), labels)
+                .expect("a valid constant name");
+            registry.register(Box::new(family.clone())).expect("a unique constant name");
+            family
+        };
+        let count = |name: &str, help: &str| {
+            let family = IntCounter::with_opts(Opts::new(name, help).namespace("dingbot"))
                 .expect("a valid constant name");
             registry.register(Box::new(family.clone())).expect("a unique constant name");
             family
@@ -106,7 +120,7 @@ impl Metrics {
         let dropped = Box::new(logging::dropped_lines());
         registry.register(dropped).expect("a unique constant name");
 
-        Self {
+        let metrics = Self {
             ready: gauge("ready", "1 when messages are accepted, kept and worked on."),
             http_requests: counter(
                 "http_requests_total",
@@ -151,16 +165,27 @@ impl Metrics {
             ),
             inbox_oldest: float_gauge(
                 "inbox_oldest_seconds",
-                "Age of the oldest message not yet answered.",
+                "Age of the oldest message not yet answered; 0: none waits.",
             ),
             outbox_messages: gauges(
                 "outbox_messages",
                 "Answers and pushes not yet delivered.",
                 &["state"],
             ),
+            outbox_oldest: float_gauge(
+                "outbox_oldest_seconds",
+                "Age of the oldest answer or push not yet delivered, from the message on; 0: none \
+                 waits.",
+            ),
+            deliveries: counter(
+                "deliveries_total",
+                "Attempts to deliver an answer or a push, by what came of them; abandoned: the \
+                 last one.",
+                &["outcome"],
+            ),
             reply_duration: histogram(
                 "reply_duration_seconds",
-                "Time from a message stored to its answer delivered.",
+                "Time from a message stored to the whole of its answer delivered.",
                 SLOW,
             ),
             dingtalk_requests: counter(
@@ -203,6 +228,16 @@ impl Metrics {
             ),
             memories: gauge("memories", "Memories kept."),
             reminders: gauge("reminders", "Reminders kept."),
+            alert_notifications: counter(
+                "alert_notifications_total",
+                "Notifications of Alertmanager, by what became of them.",
+                &["outcome"],
+            ),
+            alerts_received: counter(
+                "alerts_received_total",
+                "Alerts accepted for a group robot.",
+                &["status"],
+            ),
             store_commits: counter(
                 "store_commits_total",
                 "Transactions of the store.",
@@ -213,6 +248,17 @@ impl Metrics {
                 "Writes that shared one transaction, and so one wait for the disk.",
                 &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0],
             ),
+            store_size: gauge("store_size_bytes", "Size of the store's files."),
+            store_disk_available: gauge(
+                "store_disk_available_bytes",
+                "Room that the daemon may still use on the disk of the store.",
+            ),
+            store_disk_size: gauge("store_disk_size_bytes", "Size of the disk of the store."),
+            unclean_stops: count(
+                "unclean_stops_total",
+                "Earlier runs on this store that did not stop, but were killed: by a crash, by \
+                 the watchdog, for want of memory or of power.",
+            ),
             config_last_reload_successful: gauge(
                 "config_last_reload_successful",
                 "1 when the settings were last loaded without an error.",
@@ -222,6 +268,44 @@ impl Metrics {
                 "When the settings were last loaded without an error, in Unix time.",
             ),
             registry,
+        };
+        metrics.begin_at_zero();
+        metrics
+    }
+
+    /// Makes every series there can be, of all families but `dingbot_http_requests_total`.
+    fn begin_at_zero(&self) {
+        let counters: [(&IntCounterVec, &[&[&str]]); 12] = [
+            (&self.http_connections_refused, &[labels::CLOSED]),
+            (&self.messages_received, &[labels::TRANSPORTS]),
+            (&self.messages_rejected, &[labels::REJECTIONS]),
+            (&self.messages_handled, &[labels::HANDLED]),
+            (&self.deliveries, &[labels::DELIVERIES]),
+            (&self.dingtalk_requests, &[labels::DINGTALK_APIS, labels::DINGTALK_OUTCOMES]),
+            (&self.llm_requests, &[labels::LLM_OPERATIONS, labels::LLM_OUTCOMES]),
+            (&self.llm_tokens, &[labels::TOKENS]),
+            (&self.memory_operations, &[labels::MEMORY_OPERATIONS, labels::OK_OR_ERROR]),
+            (&self.alert_notifications, &[labels::ALERT_NOTIFICATIONS]),
+            (&self.alerts_received, &[labels::ALERTS]),
+            (&self.store_commits, &[labels::OK_OR_ERROR]),
+        ];
+        for (family, sets) in counters {
+            for values in combinations(sets) {
+                family.with_label_values(&values);
+            }
+        }
+        let histograms: [(&HistogramVec, &[&str]); 3] = [
+            (&self.dingtalk_request_duration, labels::DINGTALK_APIS),
+            (&self.llm_request_duration, labels::LLM_OPERATIONS),
+            (&self.memory_operation_duration, labels::MEMORY_OPERATIONS),
+        ];
+        for (family, set) in histograms {
+            set.iter().for_each(|value| drop(family.with_label_values(&[value])));
+        }
+        for (family, set) in
+            [(&self.inbox_messages, labels::INBOX), (&self.outbox_messages, labels::OUTBOX)]
+        {
+            set.iter().for_each(|value| drop(family.with_label_values(&[value])));
         }
     }
 
@@ -254,6 +338,14 @@ impl Metrics {
             .with_label_values(&[operation])
             .observe(started.elapsed().as_secs_f64());
     }
+}
+
+/// Every way to take one value of each set.
+fn combinations<'a>(sets: &[&[&'a str]]) -> Vec<Vec<&'a str>> {
+    sets.iter().fold(vec![Vec::new()], |begun, set| {
+        let longer = |begun: &Vec<&'a str>, value: &'a str| [&begun[..], &[value]].concat();
+        begun.iter().flat_map(|begun| set.iter().map(|value| longer(begun, value))).collect()
+    })
 }
 
 impl Default for Metrics {

@@ -5,7 +5,9 @@
 
 pub mod clock;
 pub mod health;
+mod labels;
 pub mod logging;
 pub mod metrics;
 pub mod process;
 pub mod progress;
+pub mod traffic;

@@ -7,12 +7,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alerts;
 mod attack;
 mod callbacks;
 mod commands;
 mod delivery;
 mod journal;
 mod log_document;
+mod metrics;
 mod model_failures;
 mod nothing_lost;
 mod reload;

@@ -21,13 +21,14 @@ use warp::reply::Response;
 
 use super::accept::{self, Limits};
 use super::client::ClientAddress;
-use super::{RequestId, StatusState, body, listener, methods, routes, service};
+use super::{Landing, RequestId, StatusState, body, listener, methods, routes, service};
 use crate::live::Live;
 use crate::telemetry::clock::Clock;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::process::ProcessCollector;
 use crate::telemetry::progress::pulse;
+use crate::telemetry::traffic::Traffic;
 
 /// Longer than anything here takes; a test that reaches it has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -99,6 +100,10 @@ impl Setup {
             metrics.clone(),
             ProcessCollector::new(),
             networks(&self.metrics_allow),
+            Landing {
+                listen: vec!["192.0.2.1:8080".parse().unwrap()],
+                traffic: Arc::new(Traffic::new(Clock::System, metrics.clone())),
+            },
             ("/帮助", "/help"),
         );
         let listeners = listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::{open_error, schema};
-use crate::store::OpenError;
+use crate::store::{OpenError, Room};
 
 /// Whether SQLite's log beside the file holds something that is not in the file yet: the process
 /// that wrote it was killed, or works on it right now.
@@ -119,6 +119,24 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
         .and_then(|()| write!(file, "{}", std::process::id()))
         .map_err(refused)?;
     Ok(file)
+}
+
+/// What room the file, its log and its index take, and what there is around them.
+pub(super) fn room(path: &Path) -> io::Result<Room> {
+    let beside = ["-wal", "-shm"].map(|suffix| beside(path, suffix));
+    // Those beside it come and go.
+    let used = fs::metadata(path)?.len()
+        + beside
+            .iter()
+            .filter_map(|file| fs::metadata(file).ok())
+            .map(|file| file.len())
+            .sum::<u64>();
+    let disk = rustix::fs::statvfs(path)?;
+    Ok(Room {
+        used,
+        available: disk.f_bavail.saturating_mul(disk.f_frsize),
+        disk: disk.f_blocks.saturating_mul(disk.f_frsize),
+    })
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

@@ -24,7 +24,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use self::file::Log;
 use self::readers::Readers;
 use self::writer::Writer;
-use super::{OpenError, Result, Store, StoreError};
+use super::{OpenError, Result, Room, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 /// Threads that read.
@@ -67,6 +67,7 @@ pub struct SqliteStore {
     // reader cannot; and the lock holds until that is done.
     readers: Readers,
     writer: Writer,
+    path: PathBuf,
     _lock: Option<File>,
 }
 
@@ -103,7 +104,7 @@ impl SqliteStore {
             Writer::start(connection, options.max_batch, options.metrics, options.observer)
                 .map_err(thread_failed)?;
         let readers = Readers::start(connections).map_err(thread_failed)?;
-        Ok(Self { readers, writer, _lock: lock })
+        Ok(Self { readers, writer, path: path.to_owned(), _lock: lock })
     }
 
     /// Writes what waits and closes the file. Blocks.
@@ -149,6 +150,14 @@ impl Store for SqliteStore {
         let verdict: String =
             self.readers.read(|c| c.query_row("PRAGMA quick_check(1)", [], |r| r.get(0))).await?;
         if verdict == "ok" { Ok(()) } else { Err(StoreError::Corrupt(verdict)) }
+    }
+
+    async fn room(&self) -> Result<Room> {
+        let path = self.path.clone();
+        let asked = tokio::task::spawn_blocking(move || file::room(&path)).await;
+        asked
+            .map_err(|error| StoreError::Failed(error.to_string()))?
+            .map_err(|error| StoreError::Failed(format!("its disk cannot be asked: {error}")))
     }
 }
 
