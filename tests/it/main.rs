@@ -12,6 +12,7 @@ mod attack;
 mod callbacks;
 mod commands;
 mod delivery;
+mod doctor_ecs;
 mod journal;
 mod log_document;
 mod metrics;
