@@ -269,7 +269,7 @@ impl Metrics {
 
     /// Makes every series there can be, of all families but `dingbot_http_requests_total`.
     fn begin_at_zero(&self) {
-        let counters: [(&IntCounterVec, &[&[&str]]); 10] = [
+        let counters: [(&IntCounterVec, &[&[&str]]); 12] = [
             (&self.http_connections_refused, &[labels::CLOSED]),
             (&self.messages_received, &[labels::TRANSPORTS]),
             (&self.messages_rejected, &[labels::REJECTIONS]),
