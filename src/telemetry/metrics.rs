@@ -34,6 +34,7 @@ pub struct Metrics {
     pub inbox_messages: IntGaugeVec,
     pub inbox_oldest: Gauge,
     pub outbox_messages: IntGaugeVec,
+    pub outbox_oldest: Gauge,
     pub deliveries: IntCounterVec,
     pub reply_duration: Histogram,
     pub dingtalk_requests: IntCounterVec,
@@ -164,12 +165,17 @@ impl Metrics {
             ),
             inbox_oldest: float_gauge(
                 "inbox_oldest_seconds",
-                "Age of the oldest message not yet answered.",
+                "Age of the oldest message not yet answered; 0: none waits.",
             ),
             outbox_messages: gauges(
                 "outbox_messages",
                 "Answers and pushes not yet delivered.",
                 &["state"],
+            ),
+            outbox_oldest: float_gauge(
+                "outbox_oldest_seconds",
+                "Age of the oldest answer or push not yet delivered, from the message on; 0: none \
+                 waits.",
             ),
             deliveries: counter(
                 "deliveries_total",

@@ -7,6 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alertmanager;
 mod alerts;
 mod attack;
 mod callbacks;
@@ -14,6 +15,7 @@ mod commands;
 mod delivery;
 mod journal;
 mod log_document;
+mod metrics;
 mod model_failures;
 mod nothing_lost;
 mod reload;

@@ -23,6 +23,7 @@ mod disk;
 mod docker;
 mod install;
 mod journal;
+mod maintainer_scripts;
 mod nginx;
 mod recovery;
 mod reload;
