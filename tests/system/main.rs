@@ -25,6 +25,7 @@ mod docker;
 mod install;
 mod journal;
 mod nginx;
+mod process;
 mod recovery;
 mod reload;
 mod sandbox;
