@@ -17,7 +17,7 @@ const ONLY_WARNINGS: u8 = 2;
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
-    /// Language of the report [default: from LC_ALL, LC_MESSAGES or LANG]
+    /// Language of the report [default: from `LC_ALL`, `LC_MESSAGES` or `LANG`]
     #[arg(long, value_enum, value_name = "LANGUAGE")]
     lang: Option<Lang>,
     /// Print JSON, in both languages

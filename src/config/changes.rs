@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::keys::{self, GROUP_ROBOTS};
 use super::secret::Secret;
-use super::settings::Settings;
+use super::settings::{GroupRobot, Settings};
 
 /// Keys that are read at the start only: the sockets, the store and the log are open.
 const AT_START: [&str; 3] = ["log.format", "server.listen", "store.url"];
@@ -26,11 +26,22 @@ pub fn changes(running: &Settings, new: &Settings) -> Changes {
     let all = old_secrets.keys().chain(new_secrets.keys());
     let secret = all.filter(|key| old_secrets.get(*key) != new_secrets.get(*key));
     let mut changed: Vec<String> = plain.chain(secret).cloned().collect();
+    changed.extend(mentions(running, new));
     changed.sort();
     changed.dedup();
     let (need_restart, applicable) =
         changed.into_iter().partition(|key| AT_START.contains(&key.as_str()));
     Changes { applicable, need_restart }
+}
+
+/// The group robots that stay and mention others than before.
+fn mentions<'a>(running: &'a Settings, new: &'a Settings) -> impl Iterator<Item = String> + 'a {
+    let mention = |robot: &'a GroupRobot| (&robot.mention_mobiles, robot.mention_all);
+    new.dingtalk.group_robots.iter().filter_map(move |robot| {
+        let before = running.dingtalk.group_robots.iter().find(|it| it.name == robot.name)?;
+        let differs = mention(before) != mention(robot);
+        differs.then(|| format!("{GROUP_ROBOTS}.{}", robot.name))
+    })
 }
 
 /// `new` as far as it can be in force now: what needs a restart is as `running` has it.
@@ -91,6 +102,17 @@ mod tests {
         assert_eq!(found.applicable, ["dingtalk.group_robots.ops"]);
         let gone = changes(&with(&[(robot, "one")]), &Settings::default());
         assert_eq!(gone.applicable, ["dingtalk.group_robots.ops"]);
+    }
+
+    #[test]
+    fn who_is_mentioned_is_a_change_of_the_robot() {
+        let robot = ("dingtalk.group_robots.ops.access_token", "t");
+        let mobiles = ("dingtalk.group_robots.ops.mention_mobiles", "13800000000");
+        let all = ("dingtalk.group_robots.ops.mention_all", "true");
+        for mention in [mobiles, all] {
+            let found = changes(&with(&[robot]), &with(&[robot, mention]));
+            assert_eq!(found.applicable, ["dingtalk.group_robots.ops"]);
+        }
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(super) fn read(directory: &Path) -> Layer {
 fn key_of(name: &str) -> Option<String> {
     let prefix = format!("{}-", keys::GROUP_ROBOTS.replace('.', "-"));
     if let Some(rest) = name.strip_prefix(&prefix) {
-        return keys::ROBOT_FIELDS.iter().find_map(|field| {
+        return keys::ROBOT_SECRETS.iter().find_map(|field| {
             let robot = rest.strip_suffix(field)?.strip_suffix('-')?;
             keys::is_robot_name(robot).then(|| keys::robot_key(robot, field))
         });

@@ -204,7 +204,8 @@ impl Reader<'_> {
             if keys::robot_field(&key).is_some() {
                 self.value(&key, item, origin);
             } else {
-                let message = "unknown key; a group robot has `name`, `access_token` and `secret`";
+                let message = "unknown key; a group robot has `name`, `access_token`, `secret`, \
+                               `mention_mobiles` and `mention_all`";
                 self.layer.wrong(&origin, &key, message);
             }
         }

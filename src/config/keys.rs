@@ -9,17 +9,22 @@ use serde_json::{Map, Value, json};
 use super::settings::{GroupRobot, Settings};
 
 /// The one setting that is a list of tables: its keys are
-/// `dingtalk.group_robots.NAME.access_token` and `….secret`.
+/// `dingtalk.group_robots.NAME.access_token` and so on.
 pub(super) const GROUP_ROBOTS: &str = "dingtalk.group_robots";
 /// The settable fields of a group robot beside its name.
-pub(super) const ROBOT_FIELDS: [&str; 2] = ["access_token", "secret"];
+pub(super) const ROBOT_FIELDS: [&str; 4] =
+    ["access_token", "mention_all", "mention_mobiles", "secret"];
+/// Those of them whose value is a secret.
+pub(super) const ROBOT_SECRETS: [&str; 2] = ["access_token", "secret"];
 
 /// Keys whose value is a secret, beside the fields of group robots.
 const SECRETS: [&str; 3] = ["dingtalk.client_secret", "llm.api_key", "server.api_keys"];
 
 static DEFAULTS: LazyLock<BTreeMap<String, Value>> =
     LazyLock::new(|| flatten(&Settings::default()));
-static EMPTY: Value = Value::String(String::new());
+static ROBOT_DEFAULTS: LazyLock<Value> = LazyLock::new(|| {
+    serde_json::to_value(GroupRobot::default()).expect("settings are plain data with text keys")
+});
 
 /// Every setting but the group robots, with its value in `settings`; secrets are masked.
 pub(super) fn flatten(settings: &Settings) -> BTreeMap<String, Value> {
@@ -51,7 +56,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static str> {
 /// The default of a key; `None` when there is no such key.
 pub(super) fn default_of(key: &str) -> Option<&'static Value> {
     match robot_field(key) {
-        Some(_) => Some(&EMPTY),
+        Some((_, field)) => ROBOT_DEFAULTS.get(field),
         None => DEFAULTS.get(key),
     }
 }
@@ -63,7 +68,8 @@ pub(super) fn is_section(path: &str) -> bool {
 
 /// Whether the value of a key must not be shown.
 pub(super) fn is_secret(key: &str) -> bool {
-    SECRETS.contains(&key) || robot_field(key).is_some_and(|(_, field)| field != "name")
+    SECRETS.contains(&key)
+        || robot_field(key).is_some_and(|(_, field)| ROBOT_SECRETS.contains(&field))
 }
 
 /// The key of a group robot's field.
@@ -150,6 +156,12 @@ pub(super) enum Form {
 
 /// What the value of a known key must look like.
 pub(super) fn form(key: &str) -> Form {
+    if let Some((_, "mention_mobiles")) = robot_field(key) {
+        return Form::Like(
+            "a list of mobile numbers in quotes",
+            &[r#"["13800000000", "+852-12345678"]"#],
+        );
+    }
     match key {
         "server.listen" => Form::Like(
             "a list of addresses with a port",
@@ -215,10 +227,17 @@ mod tests {
         let robot = serde_json::to_value(GroupRobot::default()).expect("plain data");
         let fields: Vec<&str> =
             robot.as_object().expect("a table").keys().map(String::as_str).collect();
-        assert_eq!(fields, ["access_token", "name", "secret"]);
+        assert_eq!(fields, ["access_token", "mention_all", "mention_mobiles", "name", "secret"]);
         for field in ROBOT_FIELDS {
-            assert_eq!(robot[field], EMPTY);
-            assert!(is_secret(&robot_key("ops", field)));
+            assert_eq!(default_of(&robot_key("ops", field)), Some(&robot[field]));
+            let probe = match &robot[field] {
+                Value::Bool(_) => continue,
+                Value::Array(_) => json!(["probe"]),
+                _ => json!("probe"),
+            };
+            let set: GroupRobot = serde_json::from_value(json!({ field: probe })).expect("a text");
+            let hidden = !serde_json::to_string(&set).expect("plain data").contains("probe");
+            assert_eq!(hidden, is_secret(&robot_key("ops", field)), "{field}");
         }
     }
 

@@ -109,11 +109,12 @@ fn effective(settings: &Settings, merged: &Merged) -> Vec<Effective> {
         rows.push(Effective { key: GROUP_ROBOTS.into(), value: "[]".into(), origin });
     }
     for robot in &settings.dingtalk.group_robots {
-        for (field, secret) in [("access_token", &robot.access_token), ("secret", &robot.secret)] {
+        let fields = serde_json::to_value(robot).expect("settings are plain data with text keys");
+        for field in keys::ROBOT_FIELDS {
             let key = keys::robot_key(&robot.name, field);
             let origin =
                 if merged.is_set(&key) { merged.origin(&key) } else { Origin::new("default") };
-            let value = if secret.is_empty() { r#""""# } else { MASK }.to_owned();
+            let value = shown(&key, &fields[field]);
             rows.push(Effective { key, value, origin: origin.to_string() });
         }
     }

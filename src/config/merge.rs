@@ -44,7 +44,7 @@ impl Merged {
         let of_robot = || {
             let (name, _) = keys::robot_field(key)?;
             let of = |field: &str| self.entries.get(&keys::robot_key(name, field));
-            of("name").or_else(|| of("access_token")).or_else(|| of("secret"))
+            of("name").or_else(|| keys::ROBOT_FIELDS.iter().find_map(|field| of(field)))
         };
         let entry = self.entries.get(key).or_else(of_robot);
         entry.map_or_else(|| Origin::new("default"), |entry| entry.origin.clone())

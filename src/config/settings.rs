@@ -41,7 +41,7 @@ pub struct Server {
     pub listen: Vec<SocketAddr>,
     /// Networks that may read `/metrics` and `/health?verbose=1`; none: everyone.
     pub metrics_allow: Vec<IpNet>,
-    /// Keys for the memory API; none: loopback only.
+    /// Keys for the memory API and for alerts; none: loopback only.
     pub api_keys: Vec<Secret>,
     /// Networks whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
@@ -124,6 +124,11 @@ pub struct GroupRobot {
     pub access_token: Secret,
     /// The `SEC…` secret of its signature; empty: the robot is guarded by keywords or addresses.
     pub secret: Secret,
+    /// Mobile numbers of those whom an alert mentions; from elsewhere than mainland China with the
+    /// country's code, such as `+852-12345678`.
+    pub mention_mobiles: Vec<String>,
+    /// Whether an alert mentions everybody in the group.
+    pub mention_all: bool,
 }
 
 /// Who answers.

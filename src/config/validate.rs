@@ -17,6 +17,9 @@ const MIB: usize = 1024 * KIB;
 /// Longer than any of them makes sense, and far below where the clock overflows.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Most people a message of a group robot may mention.
+const MAX_MENTIONED: usize = 50;
+
 /// Everything found wrong with the settings as a whole: problems, then warnings.
 pub(super) fn validate(settings: &Settings, merged: &Merged) -> (Vec<Problem>, Vec<Problem>) {
     let mut findings = Findings { merged, problems: Vec::new(), warnings: Vec::new() };
@@ -89,6 +92,20 @@ impl Findings<'_> {
             }
             self.secret(&token, &robot.access_token);
             self.secret(&keys::robot_key(&robot.name, "secret"), &robot.secret);
+            let mobiles = keys::robot_key(&robot.name, "mention_mobiles");
+            if !robot.mention_mobiles.iter().all(|mobile| is_mobile(mobile)) {
+                self.wrong(
+                    &mobiles,
+                    "has what is no mobile number: write the digits alone, such as \
+                     \"13800000000\", and with the country's code \"+852-12345678\"",
+                );
+            }
+            if robot.mention_mobiles.len() > MAX_MENTIONED {
+                self.wrong(
+                    &mobiles,
+                    format!("names too many: DingTalk mentions at most {MAX_MENTIONED} people"),
+                );
+            }
         }
     }
 
@@ -179,6 +196,39 @@ impl Findings<'_> {
     fn secret(&mut self, key: &str, secret: &Secret) {
         if secret.expose().contains(|c: char| c.is_whitespace() || c.is_control()) {
             self.wrong(key, "contains white space: copy it again, without spaces or line breaks");
+        }
+    }
+}
+
+/// A number as DingTalk takes it: digits, or `+852-12345678`.
+fn is_mobile(text: &str) -> bool {
+    let local = match text.strip_prefix('+') {
+        None => text,
+        Some(rest) => match rest.split_once('-') {
+            Some((country, local)) if (1..=4).contains(&country.len()) && is_number(country) => {
+                local
+            }
+            _ => return false,
+        },
+    };
+    (5..=15).contains(&local.len()) && is_number(local)
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mobile_number_is_digits_with_or_without_a_country() {
+        assert!(is_mobile("13800000000") && is_mobile("+852-12345678"));
+        for text in
+            ["", "138 0000 0000", "+85212345678", "+-1234567", "@13800000000", "1380000000a"]
+        {
+            assert!(!is_mobile(text), "{text}");
         }
     }
 }

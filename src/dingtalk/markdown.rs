@@ -2,15 +2,18 @@
 //!
 //! DingTalk documents headings by `#`, quotes, bold, italic, links, images and lists, and limits of
 //! bytes for a message. [`fit`] rewrites what it does not document, [`title`] takes the preview of
-//! the list of chats from the text, and [`split`] cuts what is too long for one message.
+//! the list of chats from the text, and [`split`] cuts what is too long for one message. [`escape`]
+//! puts text from elsewhere into markdown as nothing but text.
 
+mod escape;
 mod fit;
 mod split;
 
 use pulldown_cmark::{Event, Parser, TagEnd};
 
+pub use escape::{escape, one_line};
 pub use fit::fit;
-pub use split::split;
+pub use split::{json_bytes, split};
 
 /// Largest part that fits every way a message can go, in bytes of its JSON string: a webhook's
 /// body may have 20,000 bytes, the OpenAPI's `msgParam` 15,000, title and mention included.

@@ -22,7 +22,14 @@ pub enum Mention {
     /// By the callback's `senderId`, for a person from outside the organisation. Undocumented, but
     /// widely used.
     Sender(String),
+    /// By mobile number; from elsewhere than mainland China `+852-12345678`.
+    Mobile(String),
+    /// Everybody in the group.
+    All,
 }
+
+/// Most people a message mentions ("custom-robot-access").
+const MAX_MENTIONED: usize = 50;
 
 /// Body of `robot/sendBySession` and `robot/send`.
 #[derive(Debug, Serialize)]
@@ -43,31 +50,43 @@ struct Markdown<'a> {
     text: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct At<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     at_user_ids: Vec<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     at_dingtalk_ids: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    at_mobiles: Vec<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_at_all: bool,
 }
 
-impl At<'_> {
+impl<'a> At<'a> {
+    fn of(mentions: &'a [Mention]) -> Self {
+        let mut at = Self::default();
+        for mention in mentions.iter().take(MAX_MENTIONED) {
+            match mention {
+                Mention::User(id) => at.at_user_ids.push(id),
+                Mention::Sender(id) => at.at_dingtalk_ids.push(id),
+                Mention::Mobile(number) => at.at_mobiles.push(number),
+                Mention::All => at.is_at_all = true,
+            }
+        }
+        at
+    }
+
     fn is_empty(&self) -> bool {
-        self.at_user_ids.is_empty() && self.at_dingtalk_ids.is_empty()
+        let people = [&self.at_user_ids, &self.at_dingtalk_ids, &self.at_mobiles];
+        !self.is_at_all && people.into_iter().all(Vec::is_empty)
     }
 }
 
 impl Message {
     pub(super) fn webhook_body<'a>(&'a self, msg_uuid: Option<&'a str>) -> WebhookBody<'a> {
-        let mut at = At { at_user_ids: Vec::new(), at_dingtalk_ids: Vec::new() };
-        for mention in &self.mention {
-            match mention {
-                Mention::User(id) => at.at_user_ids.push(id),
-                Mention::Sender(id) => at.at_dingtalk_ids.push(id),
-            }
-        }
-        let text = mentioning(&self.text, &at.at_user_ids);
+        let at = At::of(&self.mention);
+        let text = mentioning(&self.text, &at);
         WebhookBody {
             msgtype: "markdown",
             markdown: Markdown { title: &self.title, text },
@@ -82,13 +101,16 @@ impl Message {
     }
 }
 
-/// `text` with an `@userId` in front for each of `users` it does not hold: without it, DingTalk
-/// does not highlight a mention in markdown. An encrypted `senderId` is left out: shown to people
-/// it would be noise.
-fn mentioning(text: &str, users: &[&str]) -> String {
-    let missing: Vec<String> = users
-        .iter()
-        .map(|user| format!("@{user}"))
+/// `text` with an `@userId` or `@mobile` in front for each that `at` names and it does not hold:
+/// without it, DingTalk does not highlight a mention in markdown. An encrypted `senderId` is left
+/// out: shown to people it would be noise.
+fn mentioning(text: &str, at: &At<'_>) -> String {
+    let everybody = at.is_at_all.then_some(&"所有人");
+    let missing: Vec<String> = everybody
+        .into_iter()
+        .chain(&at.at_user_ids)
+        .chain(&at.at_mobiles)
+        .map(|name| format!("@{name}"))
         .filter(|mention| !holds_word(text, mention))
         .collect();
     if missing.is_empty() {
@@ -129,6 +151,29 @@ mod tests {
         let body = body("# 2", vec![Mention::User("s1".into()), Mention::Sender("$:L".into())]);
         assert_eq!(body["markdown"]["text"], "@s1\n\n# 2");
         assert_eq!(body["at"], json!({"atUserIds": ["s1"], "atDingtalkIds": ["$:L"]}));
+    }
+
+    #[test]
+    fn mobiles_and_everybody_are_in_the_text_too() {
+        let mention = vec![
+            Mention::Mobile("13800000000".into()),
+            Mention::Mobile("+852-12345678".into()),
+            Mention::All,
+        ];
+        let body = body("# 2", mention);
+        assert_eq!(body["markdown"]["text"], "@所有人 @13800000000 @+852-12345678\n\n# 2");
+        assert_eq!(
+            body["at"],
+            json!({"atMobiles": ["13800000000", "+852-12345678"], "isAtAll": true})
+        );
+    }
+
+    #[test]
+    fn no_more_people_are_mentioned_than_dingtalk_takes() {
+        let many = (0..60).map(|n| Mention::Mobile(format!("138{n:08}"))).collect();
+        let body = body("x", many);
+        assert_eq!(body["at"]["atMobiles"].as_array().unwrap().len(), 50);
+        assert_eq!(body["markdown"]["text"].as_str().unwrap().matches('@').count(), 50);
     }
 
     #[test]

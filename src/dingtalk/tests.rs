@@ -85,6 +85,7 @@ impl Server {
                 name: "default".into(),
                 access_token: Secret::from("robot-token"),
                 secret: Secret::from("SECabc123"),
+                ..GroupRobot::default()
             }],
             ..settings::DingTalk::default()
         };

@@ -98,6 +98,7 @@ mod tests {
             name: "default".into(),
             access_token: Secret::from("T"),
             secret: Secret::from("SECabc123"),
+            ..GroupRobot::default()
         };
         let base = Url::parse("https://oapi.dingtalk.com").unwrap();
         assert_eq!(

@@ -25,7 +25,7 @@ pub use inbox::{Accepted, Answered, InboxDepth, InboxId, InboxMessage, InboxStor
 pub use memories::{
     Forgotten, LexicalStatistics, MemoryRecord, MemoryStore, NewMemory, Posting, Scope, Stored,
 };
-pub use outbox::{Delivery, NewDelivery, OutboxDepth, OutboxId, OutboxState, OutboxStore};
+pub use outbox::{Delivery, NewDelivery, Once, OutboxDepth, OutboxId, OutboxState, OutboxStore};
 pub use reminders::{NewReminder, Reminder, ReminderStore};
 
 /// Why the store did not do what it was asked.

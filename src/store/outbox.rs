@@ -23,6 +23,17 @@ pub struct NewDelivery {
     pub created_at: i64,
 }
 
+/// What makes a post the same as the one before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Once {
+    /// Whose word it is, such as a group of alerts.
+    pub series: String,
+    /// What it says.
+    pub content: String,
+    /// For how long the same content of a series, with none between, is a repetition.
+    pub window_millis: i64,
+}
+
 /// Whether a delivery is still tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutboxState {
@@ -73,6 +84,11 @@ pub struct OutboxDepth {
 /// The durable queue of what goes out.
 #[async_trait]
 pub trait OutboxStore {
+    /// Puts deliveries at the ends of their lanes, all or none, and returns `true`; `false`, and
+    /// nothing is put: what the series said last is the same, and was put within the window before
+    /// `now`. Known across restarts.
+    async fn post(&self, deliveries: Vec<NewDelivery>, once: Once, now: i64) -> Result<bool>;
+
     /// Lanes with waiting deliveries, with the time at which the first of each may be tried;
     /// earliest first, at most `limit`.
     async fn waiting_lanes(&self, limit: usize) -> Result<Vec<(String, i64)>>;

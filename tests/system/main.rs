@@ -24,6 +24,7 @@ mod disk;
 mod docker;
 mod install;
 mod journal;
+mod maintainer_scripts;
 mod nginx;
 mod process;
 mod recovery;

@@ -45,6 +45,18 @@ impl Package {
         package.clone()
     }
 
+    /// A package made from this one: `script` runs where it is unpacked, `DEBIAN` included.
+    pub(crate) fn edited(&self, script: &str) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let unpacked = TempDir::new_in(folder).expect("a temporary directory");
+        let tree = unpacked.path().join("tree");
+        printed(Command::new("dpkg-deb").arg("--raw-extract").arg(&self.file).arg(&tree));
+        printed(Command::new("sh").args(["-ec", script]).current_dir(&tree));
+        let file = folder.join(format!("edited-{}.deb", std::process::id()));
+        printed(Command::new("dpkg-deb").arg("--build").arg(&tree).arg(&file));
+        Self::read(file)
+    }
+
     /// Its file's name.
     pub(crate) fn file_name(&self) -> &str {
         self.file.file_name().and_then(|name| name.to_str()).expect("a file of an ASCII name")

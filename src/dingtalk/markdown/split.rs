@@ -172,7 +172,7 @@ fn cut_point(line: &str, room: usize) -> usize {
 }
 
 /// Bytes of `text` inside a JSON string as `serde_json` writes it.
-fn json_bytes(text: &str) -> usize {
+pub fn json_bytes(text: &str) -> usize {
     text.chars().map(json_char_bytes).sum()
 }
 

@@ -52,6 +52,10 @@ macro_rules! every_case {
                 a_reminder_is_dead_once,
                 old_dead_deliveries_are_pruned,
                 sends_are_limited_in_a_window_across_reopening,
+                a_post_is_all_in_the_outbox_in_its_order,
+                a_post_repeated_at_once_is_put_once_across_reopening,
+                a_post_is_no_repetition_when_something_else_was_said,
+                a_clock_set_back_does_not_stop_the_posts,
                 a_clock_set_back_does_not_stop_the_sends,
                 depth_counts_waiting_and_dead,
             }
@@ -141,7 +145,7 @@ fn turn(role: TurnRole, text: &str) -> NewTurn {
     NewTurn { role, text: text.into(), at: NOW }
 }
 
-/// Puts deliveries into the outbox, by the only way there is: as the answer to a message.
+/// Puts deliveries into the outbox as the answer to a message, and returns where they stand.
 async fn put(store: &dyn Store, deliveries: Vec<NewDelivery>) -> Vec<super::OutboxId> {
     let new = NewMessage { key: None, ..message("", "any") };
     let id = accept(store, new).await;

@@ -1,7 +1,7 @@
 //! The outbox of every engine.
 
 use super::{Engine, NOW, delivery, merging, put};
-use crate::store::{Delivery, NewDelivery, OutboxDepth, OutboxId, OutboxState};
+use crate::store::{Delivery, NewDelivery, Once, OutboxDepth, OutboxId, OutboxState};
 
 fn ids(deliveries: &[Delivery]) -> Vec<OutboxId> {
     deliveries.iter().map(|d| d.id).collect()
@@ -216,4 +216,49 @@ pub(crate) async fn depth_counts_waiting_and_dead(engine: &impl Engine) {
         store.outbox_depth().await,
         Ok(OutboxDepth { waiting: 1, dead: 1, oldest_created_at: Some(NOW) })
     );
+}
+
+fn once(series: &str, content: &str) -> Once {
+    Once { series: series.into(), content: content.into(), window_millis: 1_000 }
+}
+
+pub(crate) async fn a_post_is_all_in_the_outbox_in_its_order(engine: &impl Engine) {
+    let store = engine.open();
+    let parts = vec![delivery("a", "1"), delivery("a", "2"), delivery("b", "3")];
+    assert_eq!(store.post(parts, once("s", "x"), NOW).await, Ok(true));
+    drop(store);
+    let store = engine.open();
+    let payloads = |head: Vec<Delivery>| head.into_iter().map(|d| d.payload).collect::<Vec<_>>();
+    assert_eq!(payloads(store.lane_head("a", 10).await.unwrap()), ["1", "2"]);
+    assert_eq!(payloads(store.lane_head("b", 10).await.unwrap()), ["3"]);
+}
+
+pub(crate) async fn a_post_repeated_at_once_is_put_once_across_reopening(engine: &impl Engine) {
+    let store = engine.open();
+    let post = |text: &str| vec![delivery("a", text)];
+    assert_eq!(store.post(post("1"), once("s", "x"), NOW).await, Ok(true));
+    drop(store);
+    let store = engine.open();
+    assert_eq!(store.post(post("1"), once("s", "x"), NOW + 999).await, Ok(false));
+    // The window begins with what was put, not with its repetitions.
+    assert_eq!(store.post(post("2"), once("s", "x"), NOW + 1_000).await, Ok(true));
+    // Of somebody else, though it begins alike.
+    assert_eq!(store.post(post("3"), once("s2", "x"), NOW + 1_000).await, Ok(true));
+    assert_eq!(store.lane_head("a", 10).await.unwrap().len(), 3);
+}
+
+pub(crate) async fn a_post_is_no_repetition_when_something_else_was_said(engine: &impl Engine) {
+    let store = engine.open();
+    for (text, content) in [("1", "firing"), ("2", "resolved"), ("3", "firing")] {
+        let posted = store.post(vec![delivery("a", text)], once("s", content), NOW).await;
+        assert_eq!(posted, Ok(true), "{text}");
+    }
+    assert_eq!(store.lane_head("a", 10).await.unwrap().len(), 3);
+}
+
+pub(crate) async fn a_clock_set_back_does_not_stop_the_posts(engine: &impl Engine) {
+    let store = engine.open();
+    let ahead = NOW + 365 * 24 * 60 * 60 * 1_000;
+    assert_eq!(store.post(vec![delivery("a", "1")], once("s", "x"), ahead).await, Ok(true));
+    assert_eq!(store.post(vec![delivery("a", "2")], once("s", "x"), NOW).await, Ok(true));
 }

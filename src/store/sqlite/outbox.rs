@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteStore;
 use crate::store::{
-    Delivery, NewDelivery, OutboxDepth, OutboxId, OutboxState, OutboxStore, Result,
+    Delivery, NewDelivery, Once, OutboxDepth, OutboxId, OutboxState, OutboxStore, Result,
 };
 
 const COLUMNS: &str = "id, lane, uuid, batch, payload, occurrences, state, attempts, \
@@ -22,6 +22,10 @@ pub(super) const WAITING_LANES: &str = "SELECT lane, at FROM (
 pub(super) const MERGE: &str = "UPDATE outbox SET occurrences = occurrences + 1
      WHERE lane = ?1 AND state = 0 AND merge_key = ?2 AND attempts = 0 AND last_error IS NULL
        AND batch IS NULL RETURNING id";
+/// What senders of posts are called; no robot is.
+const POSTED: &str = "post:";
+pub(super) const FORGET_POSTS: &str = "DELETE FROM sends
+     WHERE sender >= ?1 AND sender < ?2 AND (at <= ?3 OR at > ?4)";
 pub(super) const WAITING: &str = "SELECT count(*) FROM outbox WHERE state = 0";
 /// Those that wait come in the order they were made, unless one was revived.
 pub(super) const OLDEST_WAITING: &str = "SELECT created_at FROM outbox
@@ -34,6 +38,10 @@ pub(super) fn lane_head_sql() -> String {
 
 #[async_trait]
 impl OutboxStore for SqliteStore {
+    async fn post(&self, deliveries: Vec<NewDelivery>, once: Once, now: i64) -> Result<bool> {
+        self.writer.write(move |c| post(c, deliveries, &once, now)).await
+    }
+
     async fn waiting_lanes(&self, limit: usize) -> Result<Vec<(String, i64)>> {
         self.readers
             .read(move |c| {
@@ -209,6 +217,47 @@ impl SqliteStore {
             })
             .await
     }
+}
+
+/// Puts deliveries into their lanes unless they say what the series said last, a moment ago.
+///
+/// That is kept as one of the sends of the last minute, by a name of its own: `post:SERIES` and what
+/// it said. There is one a series, and none once its window is over.
+fn post(
+    c: &Connection,
+    deliveries: Vec<NewDelivery>,
+    once: &Once,
+    now: i64,
+) -> rusqlite::Result<bool> {
+    let series = format!("{POSTED}{}#", once.series);
+    let content = format!("{series}{}", once.content);
+    c.prepare_cached(FORGET_POSTS)?.execute(params![
+        POSTED,
+        after(POSTED),
+        now - once.window_millis,
+        // Of a clock that was put back since.
+        now + once.window_millis,
+    ])?;
+    let repeated =
+        c.prepare_cached("SELECT 1 FROM sends WHERE sender = ?1")?.exists(params![content])?;
+    if repeated {
+        return Ok(false);
+    }
+    for delivery in deliveries {
+        enqueue(c, delivery)?;
+    }
+    c.prepare_cached("DELETE FROM sends WHERE sender >= ?1 AND sender < ?2")?
+        .execute(params![series, after(&series)])?;
+    c.prepare_cached("INSERT INTO sends VALUES (?1, ?2)")?.execute(params![content, now])?;
+    Ok(true)
+}
+
+/// The first text behind all that begin with `prefix`, which ends with an ASCII character.
+fn after(prefix: &str) -> String {
+    let mut text = prefix.to_owned();
+    let last = text.pop().map_or('\0', |c| char::from(c as u8 + 1));
+    text.push(last);
+    text
 }
 
 /// Puts a delivery at the end of its lane, or into one that already waits there.
