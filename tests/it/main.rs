@@ -7,10 +7,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alertmanager;
 mod alerts;
 mod attack;
 mod callbacks;
 mod commands;
+mod dashboard;
 mod delivery;
 mod doctor_ecs;
 mod journal;
