@@ -12,6 +12,7 @@ mod alerts;
 mod attack;
 mod callbacks;
 mod commands;
+mod dashboard;
 mod delivery;
 mod journal;
 mod log_document;

@@ -19,6 +19,7 @@ mod suites;
 
 mod activation;
 mod alertmanager;
+mod browser;
 mod conversation;
 mod disk;
 mod docker;
@@ -26,6 +27,7 @@ mod install;
 mod journal;
 mod maintainer_scripts;
 mod nginx;
+mod process;
 mod recovery;
 mod reload;
 mod sandbox;
