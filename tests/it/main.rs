@@ -7,6 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alertmanager;
 mod alerts;
 mod attack;
 mod callbacks;

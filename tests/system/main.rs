@@ -18,6 +18,7 @@ mod repository;
 mod suites;
 
 mod activation;
+mod alertmanager;
 mod browser;
 mod conversation;
 mod disk;

@@ -52,6 +52,8 @@ fn push_word(escaped: &mut String, word: &str) {
     for (at, c) in word.char_indices() {
         match c {
             '@' if !in_an_address(word, at) => escaped.push('＠'),
+            // A client that knows no backslash must not see a link either.
+            '(' if word[..at].ends_with(']') => escaped.push_str("\\("),
             '&' if is_entity(&word[at..]) => escaped.push_str("\\&"),
             c if MARKS.contains(&c) => escaped.extend(['\\', c]),
             c => escaped.push(c),
@@ -155,6 +157,11 @@ mod tests {
             let escaped = escape(hostile);
             assert_eq!(shown(&escaped).as_deref(), Some(hostile), "{escaped}");
         }
+    }
+
+    #[test]
+    fn nothing_is_done_where_a_backslash_is_only_a_backslash() {
+        assert_eq!(escape("[a](b) **c** __d__"), r"\[a\]\(b) \*\*c\*\* \_\_d\_\_");
     }
 
     #[test]
