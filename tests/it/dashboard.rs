@@ -172,6 +172,7 @@ async fn traffic(stage: &Stage, length: Duration) {
             _ => Reply::Status(503),
         }
     });
+    let mut trouble = false;
     for round in 0_u64.. {
         tick.tick().await;
         let part = begun.elapsed().as_secs_f64() / length.as_secs_f64();
@@ -182,8 +183,9 @@ async fn traffic(stage: &Stage, length: Duration) {
         let wave = 1.0 + (part * std::f64::consts::TAU * 1.5).sin();
         stage.model.set_latency(Duration::from_millis(60 + (150.0 * wave) as u64 + round % 7 * 20));
         failing.store((0.45..0.6).contains(&part), Ordering::Relaxed);
-        if (0.65..0.75).contains(&part) {
-            stage.dingtalk.fail_next(Api::Session, 1, Fault::ServerError);
+        // So many that each lane has to wait a few times, and then all arrives.
+        if part >= 0.7 && !std::mem::replace(&mut trouble, true) {
+            stage.dingtalk.fail_next(Api::Session, 30, Fault::ServerError);
         }
         for person in 0..=(2.0 * wave) as u64 {
             let callback = stage.dingtalk.callback().from(&format!("staff{}", round % 9 + person));
