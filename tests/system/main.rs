@@ -21,6 +21,7 @@ mod activation;
 mod conversation;
 mod disk;
 mod docker;
+mod guide;
 mod install;
 mod journal;
 mod maintainer_scripts;
