@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -91,6 +92,8 @@ pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::
         .await?;
     drop(ground);
     let traffic = house.traffic;
+    let (marked, metered) = (store_path.clone(), Arc::clone(&metrics));
+    let run = tokio::task::spawn_blocking(move || Run::after(&marked, &metered)).await?;
 
     let stops = Stops::default();
     let mut tasks = Tasks::new(Arc::clone(&health));
@@ -131,9 +134,7 @@ pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::
         revision = crate::REVISION,
         "ready"
     );
-    let metered = Arc::clone(&metrics);
-    let marked = store_path.clone();
-    let marking = tokio::task::spawn_blocking(move || Run::begin(&marked, &metered));
+    let run = run.map(|run| tokio::task::spawn_blocking(move || run.begin()));
     advice::give(reloader.running(), &listen);
     let status = status_line(&listen, &inbox, &health);
     notifier.ready(&status());
@@ -167,13 +168,18 @@ pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::
     drop(inbox);
     drop(status);
     notifier.taking_time("closing the store", store::close(store)).await;
-    if let Ok(Some(run)) = marking.await {
-        // A disk that does not answer must not hold up the end.
-        let ending = tokio::task::spawn_blocking(move || run.end());
-        let _ = tokio::time::timeout(LEAST_DRAIN, ending).await;
-    }
+    // A disk that does not answer must not hold up the end.
+    let _ = tokio::time::timeout(LEAST_DRAIN, ended(run)).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Takes back the mark of a run.
+async fn ended(run: Option<JoinHandle<Run>>) {
+    let Some(run) = run else { return };
+    if let Ok(run) = run.await {
+        let _ = tokio::task::spawn_blocking(move || run.end()).await;
+    }
 }
 
 /// What ends the tasks, in the order of the message's way.

@@ -123,6 +123,8 @@ impl Housekeeping {
         let outbox = self.store.outbox_depth().await?;
         self.metrics.outbox_messages.with_label_values(&["waiting"]).set(outbox.waiting as i64);
         self.metrics.outbox_messages.with_label_values(&["dead"]).set(outbox.dead as i64);
+        let age = outbox.oldest_created_at.map_or(0, |at| (now - at).max(0));
+        self.metrics.outbox_oldest.set(age as f64 / 1_000.0);
         if outbox.dead > 0 {
             let dead = format!("{} undeliverable; see: dingbot outbox list", outbox.dead);
             self.health.set("outbox", Status::Degraded, dead);

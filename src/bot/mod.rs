@@ -5,13 +5,15 @@
 //!                               └─ reply ────► memory, model
 //!            │
 //!            └─► outbox ─► courier ─► DingTalk          settler ─► memory
-//! reminders ─────┘
+//! reminders ─────┤
+//! alerts ────────┘
 //! ```
 //!
 //! Promises: what [`inbox::Inbox::accept`] took is on disk and is answered once, in its
 //! conversation's order; the answer and the mark that it was answered are one transaction; what
 //! waits for delivery outlives the process. Knows nothing of HTTP servers, warp or SQL.
 
+pub mod alerts;
 pub mod commands;
 mod courier;
 mod housekeeping;
@@ -28,6 +30,7 @@ pub mod responder;
 mod settler;
 pub mod worker;
 
+pub use alerts::Alerts;
 pub use courier::{Courier, Mailbox};
 pub use housekeeping::Housekeeping;
 pub use inbox::{Inbox, Receipt, Rejection};

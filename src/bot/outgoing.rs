@@ -64,6 +64,18 @@ pub struct Outgoing {
     /// For an answer: the message it answers, for the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
+    /// For a message of alerts: how many it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alerts: Option<Tally>,
+}
+
+/// How many alerts a message is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Tally {
+    /// Those that fire.
+    pub firing: usize,
+    /// Those that are over.
+    pub resolved: usize,
 }
 
 /// Where a push goes.
@@ -122,6 +134,7 @@ pub(super) fn answer(message: &Message, answer: &Answer, asked_at: i64) -> Vec<N
                 // An answer is there when all of it is.
                 asked_at: (part == last).then_some(asked_at),
                 origin: Some(message.origin()),
+                alerts: None,
             };
             delivery(lane.clone(), &outgoing, None, asked_at)
         })
@@ -137,16 +150,14 @@ pub(super) fn push_target(message: &Message, dingtalk: &DingTalk) -> Option<Push
     let openapi = if dingtalk.has_openapi() { openapi_route(message) } else { None };
     // One way and no other: what was meant for one place is not shown in another when that fails.
     let (lane, route) = match (openapi, robot) {
-        (Some(user @ Route::User { .. }), _) => (format!("user:{}", message.user_id()?), user),
-        (Some(group), _) => (format!("group:{}", message.conversation()), group),
-        (None, Some(robot)) => (format!("robot:{PUSH_ROBOT}"), robot),
+        (Some(user @ Route::User { .. }), _) => {
+            (format!("{PUSH_LANE}user:{}", message.user_id()?), user)
+        }
+        (Some(group), _) => (format!("{PUSH_LANE}group:{}", message.conversation()), group),
+        (None, Some(robot)) => (robot_lane(PUSH_ROBOT), robot),
         (None, None) => return None,
     };
-    Some(PushTarget {
-        lane: format!("{PUSH_LANE}{lane}"),
-        routes: vec![route],
-        mention: staff_mention(message),
-    })
+    Some(PushTarget { lane, routes: vec![route], mention: staff_mention(message) })
 }
 
 /// The delivery of a reminder.
@@ -160,20 +171,47 @@ pub(super) fn reminder(reminder: &Reminder, now: i64) -> Option<NewDelivery> {
         routes: target.routes,
         asked_at: None,
         origin: None,
+        alerts: None,
     };
     let merge_key = Some(format!("reminder:{}", reminder.id));
     Some(delivery(target.lane, &outgoing, merge_key, now))
 }
 
+/// The delivery of alerts to the group of a custom robot, in one lane with the reminders that go
+/// there: its limit is one.
+///
+/// It merges with no earlier one: between two that say the same, something else may have been said.
+pub(super) fn alerts(
+    robot: &str,
+    (title, text): (String, String),
+    mention: Vec<Mention>,
+    tally: Tally,
+    now: i64,
+) -> NewDelivery {
+    let outgoing = Outgoing {
+        title,
+        text,
+        mention,
+        routes: vec![Route::GroupRobot { name: robot.to_owned() }],
+        asked_at: None,
+        origin: None,
+        alerts: Some(tally),
+    };
+    delivery(robot_lane(robot), &outgoing, None, now)
+}
+
+/// The lane of what is pushed by a custom robot.
+fn robot_lane(robot: &str) -> String {
+    format!("{PUSH_LANE}robot:{robot}")
+}
+
 /// Several messages as one, `occurrences` of each; a single one is left as it is.
 pub(super) fn merged(parts: Vec<(Outgoing, u32)>) -> Option<Outgoing> {
-    let count = parts.len();
+    let title = (parts.len() > 1).then(|| merged_title(&parts));
     let mut parts = parts.into_iter();
     let (mut merged, occurrences) = parts.next()?;
     merged.text = repeated(&merged.text, occurrences);
-    if count > 1 {
-        merged.title = format!("⏰ {count} 条提醒 (reminders)");
-    }
+    merged.title = title.unwrap_or(merged.title);
     for (part, occurrences) in parts {
         // A line of its own each: DingTalk joins lines that no blank line parts.
         merged.text.push_str("\n\n");
@@ -185,6 +223,30 @@ pub(super) fn merged(parts: Vec<(Outgoing, u32)>) -> Option<Outgoing> {
         }
     }
     Some(merged)
+}
+
+/// What the list of chats shows of several pushes.
+fn merged_title(parts: &[(Outgoing, u32)]) -> String {
+    let tallies: Vec<Tally> = parts.iter().filter_map(|(part, _)| part.alerts).collect();
+    let reminders = parts.len() - tallies.len();
+    let firing: usize = tallies.iter().map(|tally| tally.firing).sum();
+    let resolved: usize = tallies.iter().map(|tally| tally.resolved).sum();
+    let mut said = Vec::new();
+    if firing > 0 {
+        said.push(format!("🔥 告警 {firing}"));
+    }
+    if resolved > 0 {
+        said.push(format!("✅ 恢复 {resolved}"));
+    }
+    if reminders > 0 {
+        said.push(format!("⏰ {reminders} 条提醒"));
+    }
+    let kind = match (tallies.is_empty(), reminders) {
+        (true, _) => "reminders",
+        (false, 0) => "alerts",
+        (false, _) => "alerts, reminders",
+    };
+    format!("{} ({kind})", said.join("，"))
 }
 
 fn repeated(text: &str, occurrences: u32) -> String {
@@ -247,7 +309,12 @@ mod tests {
             routes: vec![Route::GroupRobot { name: "default".into() }],
             asked_at: None,
             origin: None,
+            alerts: None,
         }
+    }
+
+    fn alerts(firing: usize, resolved: usize) -> Outgoing {
+        Outgoing { alerts: Some(Tally { firing, resolved }), ..push("告警", "u9") }
     }
 
     #[test]
@@ -264,6 +331,19 @@ mod tests {
         let merged = merged(parts).unwrap();
         assert_eq!(merged.text, "喝水（×3）\n\n开会\n\n站起来");
         assert_eq!(merged.mention, [Mention::User("u1".into()), Mention::User("u2".into())]);
-        assert!(merged.title.contains('3'));
+        assert_eq!(merged.title, "⏰ 3 条提醒 (reminders)");
+    }
+
+    #[test]
+    fn the_title_of_several_says_what_they_are() {
+        let title = |parts: Vec<Outgoing>| {
+            merged(parts.into_iter().map(|part| (part, 1)).collect()).unwrap().title
+        };
+        assert_eq!(title(vec![alerts(2, 0), alerts(1, 1)]), "🔥 告警 3，✅ 恢复 1 (alerts)");
+        assert_eq!(title(vec![alerts(0, 1), alerts(0, 1)]), "✅ 恢复 2 (alerts)");
+        assert_eq!(
+            title(vec![push("喝水", "u1"), alerts(1, 0)]),
+            "🔥 告警 1，⏰ 1 条提醒 (alerts, reminders)"
+        );
     }
 }

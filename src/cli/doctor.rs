@@ -1,12 +1,17 @@
 //! `dingbot doctor`: why the bot cannot be reached, or cannot answer.
 
+mod open_port;
+
 use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use ipnet::IpNet;
 
+use self::open_port::Wish;
 use crate::config::Sources;
+use crate::doctor::ecs::open_port::source;
 use crate::doctor::facts::Facts;
 use crate::doctor::finding::State;
 use crate::doctor::{self, report::Report};
@@ -17,12 +22,25 @@ const ONLY_WARNINGS: u8 = 2;
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
-    /// Language of the report [default: from LC_ALL, LC_MESSAGES or LANG]
+    /// Language of the report [default: from `LC_ALL`, `LC_MESSAGES` or `LANG`]
     #[arg(long, value_enum, value_name = "LANGUAGE")]
     lang: Option<Lang>,
     /// Print JSON, in both languages
     #[arg(long)]
     json: bool,
+    /// Add a rule to the ECS security group that opens the bot's port to --source, after asking
+    #[arg(long, requires = "source", conflicts_with = "json")]
+    open_port: bool,
+    /// Address or network of the callers, such as 203.0.113.7 or 203.0.113.0/24: whether the
+    /// security group lets them in, or whom to let in with --open-port
+    #[arg(long, value_name = "CIDR", value_parser = source)]
+    source: Option<IpNet>,
+    /// Port to open [default: the bot's]
+    #[arg(long, requires = "open_port", value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+    /// Do not ask
+    #[arg(long, requires = "open_port")]
+    yes: bool,
 }
 
 /// A language of the report.
@@ -36,7 +54,7 @@ enum Lang {
 
 impl Doctor {
     pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-        let facts = Facts::new(sources.clone());
+        let facts = Facts::new(sources.clone()).for_visitor(self.source);
         let language = match self.lang {
             Some(Lang::Zh) => Language::Chinese,
             Some(Lang::En) => Language::English,
@@ -46,6 +64,10 @@ impl Doctor {
             .enable_all()
             .build()
             .context("cannot start")?;
+        if let Some(source) = self.source.filter(|_| self.open_port) {
+            let wish = Wish { port: self.port, source, yes: self.yes };
+            return runtime.block_on(open_port::run(&facts, wish, language, out));
+        }
         let report = runtime.block_on(doctor::examine(&facts));
         // A command or a name that hangs on a thread of its own is not waited for.
         runtime.shutdown_background();

@@ -11,7 +11,7 @@ mod split;
 
 use pulldown_cmark::{Event, Parser, TagEnd};
 
-pub use escape::escape;
+pub use escape::{escape, one_line};
 pub use fit::fit;
 pub use split::{json_bytes, split};
 

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use tokio::sync::OnceCell;
 
 use super::door::{self, Door};
-use super::ecs::{self, Instance};
+use super::ecs::{self, Ecs, Instance};
+use super::machine;
 use crate::config::{self, Loaded, Problem, Settings, Sources};
 
 /// What is known of this host and of the bot on it. What takes time to find out is found out when
@@ -16,7 +18,8 @@ pub struct Facts {
     configuration: Result<Loaded, Vec<Problem>>,
     fallback: Settings,
     doors: OnceCell<Vec<Door>>,
-    instance: OnceCell<Option<Instance>>,
+    ecs: OnceCell<Ecs>,
+    visitor: Option<IpNet>,
 }
 
 impl Facts {
@@ -27,8 +30,16 @@ impl Facts {
             sources,
             fallback: Settings::default(),
             doors: OnceCell::new(),
-            instance: OnceCell::new(),
+            ecs: OnceCell::new(),
+            visitor: None,
         }
+    }
+
+    /// As asked about somebody's access: whether he is let in.
+    #[must_use]
+    pub fn for_visitor(mut self, visitor: Option<IpNet>) -> Self {
+        self.visitor = visitor;
+        self
     }
 
     /// Where the configuration is read from.
@@ -66,11 +77,24 @@ impl Facts {
 
     /// The ECS instance that this host is; nothing when it is none.
     pub async fn instance(&self) -> Option<&Instance> {
-        self.instance.get_or_init(ecs::find).await.as_ref()
+        match self.ecs().await {
+            Ecs::Instance { instance, .. } => Some(instance),
+            Ecs::Silent | Ecs::Elsewhere => None,
+        }
+    }
+
+    /// What is known of ECS from here.
+    pub(super) async fn ecs(&self) -> &Ecs {
+        self.ecs.get_or_init(|| ecs::find(self)).await
+    }
+
+    /// Whose access is asked about.
+    pub(super) fn visitor(&self) -> Option<IpNet> {
+        self.visitor
     }
 
     /// The addresses of this host's own interfaces, without loopback and link-local ones.
     pub async fn private_addresses(&self) -> Vec<IpAddr> {
-        Vec::new()
+        machine::addresses()
     }
 }

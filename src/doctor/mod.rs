@@ -11,7 +11,7 @@
 mod bot;
 mod command;
 mod door;
-mod ecs;
+pub mod ecs;
 pub mod facts;
 pub mod finding;
 mod firewall;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use tokio::time::timeout_at;
+use warp::Filter;
+use warp::http::header::{self, HeaderMap};
 use warp::reject::Rejection;
-use warp::{Filter, http::header};
 
 use super::error::ApiError;
 
@@ -33,6 +34,14 @@ pub fn limited(
                 read(body, max, limit).await.map_err(ApiError::reject)
             }
         })
+}
+
+/// Strict, because a page in the operator's browser could post anything else to a bot on loopback
+/// without asking: JSON is what the browser asks permission for.
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.and_then(|v| v.split(';').next()).unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
 }
 
 async fn read<B: Buf>(
@@ -100,6 +109,18 @@ mod tests {
     async fn one_byte_too_many_is_413() {
         let body = read(pieces(&[b"ab", b"cd"]), 3, Duration::from_secs(5)).await;
         assert_eq!(body.unwrap_err(), ApiError::too_large(3));
+    }
+
+    #[test]
+    fn only_json_is_json() {
+        let with = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
+            is_json(&headers)
+        };
+        assert!(with("application/json; charset=utf-8") && with("Application/JSON"));
+        assert!(!with("text/plain") && !with("application/x-www-form-urlencoded"));
+        assert!(!is_json(&HeaderMap::new()));
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ pub(super) struct Endpoint {
 }
 
 /// Every endpoint of the server.
-pub(super) const ENDPOINTS: [Endpoint; 5] = [
+pub(super) const ENDPOINTS: [Endpoint; 6] = [
     Endpoint {
         name: "GET /",
         path: "/",
@@ -36,6 +36,13 @@ pub(super) const ENDPOINTS: [Endpoint; 5] = [
         chinese: "钉钉机器人回调地址；不带 sessionWebhook 时直接返回回答",
         english: "callback address of the DingTalk robot; without a sessionWebhook the answer \
                   comes back at once",
+    },
+    Endpoint {
+        name: "POST /dingtalk/{robot}/send",
+        path: "",
+        chinese: "Alertmanager 的告警，发到名为 robot 的群机器人；凭 server.api_keys 或限本机",
+        english: "alerts of Alertmanager, for the group robot of that name; with one of \
+                  server.api_keys, or from this host",
     },
 ];
 

@@ -26,6 +26,8 @@ pub struct ApiError {
     pub allow: Option<&'static [Method]>,
     /// When to try again; sent as `Retry-After` in whole seconds, rounded up.
     pub retry_after: Option<Duration>,
+    /// Whether a key would help; sent as `WWW-Authenticate`, which RFC 9110 requires of a 401.
+    pub challenge: bool,
     /// Whether the connection ends with this answer, because the request's body was not read.
     pub close: bool,
 }
@@ -42,7 +44,15 @@ struct ErrorBody<'a> {
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { status, code, message, allow: None, retry_after: None, close: false }
+        Self {
+            status,
+            code,
+            message,
+            allow: None,
+            retry_after: None,
+            challenge: false,
+            close: false,
+        }
     }
 
     /// 400: the request makes no sense.
@@ -53,6 +63,11 @@ impl ApiError {
     /// 401: the caller did not prove who it is.
     pub fn unauthorized(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+    }
+
+    /// The same error, asking for a key.
+    pub fn challenging(self) -> Self {
+        Self { challenge: true, ..self }
     }
 
     /// 403: the caller may not do this.
@@ -129,6 +144,9 @@ impl ApiError {
         }
         if let Some(wait) = self.retry_after {
             headers.insert(header::RETRY_AFTER, seconds_up(wait).into());
+        }
+        if self.challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if self.close {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

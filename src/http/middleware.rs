@@ -34,7 +34,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_ID: usize = 64;
 
 /// The known paths, as the label `route` has them; the last stands for every other path.
-const ROUTES: [&str; 6] = ["/health", "/webhook", "/metrics", "/", "/help", "other"];
+const ROUTES: [&str; 7] = ["/health", "/webhook", "/metrics", "/", "/help", ALERTS, "other"];
+/// The path of alerts; the name of the robot is no label.
+const ALERTS: &str = "/dingtalk/{robot}/send";
 /// The methods, as the label `method` has them; the last stands for every other method.
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "other"];
 
@@ -121,6 +123,8 @@ impl Counters {
 fn route_index(path: &str) -> usize {
     let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
     let last = ROUTES.len() - 1;
+    let robot = path.strip_prefix("/dingtalk/").and_then(|rest| rest.strip_suffix("/send"));
+    let path = if robot.is_some_and(|name| !name.contains('/')) { ALERTS } else { path };
     ROUTES[..last].iter().position(|route| *route == path).unwrap_or(last)
 }
 
@@ -269,6 +273,11 @@ mod tests {
         assert_eq!(ROUTES[route_index("/")], "/");
         assert_eq!(ROUTES[route_index("/health/x")], "other");
         assert_eq!(ROUTES[route_index("other")], "other");
+        assert_eq!(ROUTES[route_index("/dingtalk/ops/send")], ALERTS);
+        assert_eq!(ROUTES[route_index("/dingtalk/any/send/")], ALERTS);
+        for path in ["/dingtalk/a/b/send", "/dingtalk/send", "/dingtalk/ops"] {
+            assert_eq!(ROUTES[route_index(path)], "other");
+        }
         assert_eq!(METHODS[method_index(&Method::POST)], "POST");
         assert_eq!(METHODS[method_index(&Method::from_bytes(b"BREW").unwrap())], "other");
     }

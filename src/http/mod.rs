@@ -13,6 +13,8 @@
 //! callbacks is handed in as a filter.
 
 pub mod accept;
+pub mod alerts;
+pub mod auth;
 pub mod body;
 pub mod client;
 mod connection;
@@ -25,6 +27,7 @@ mod metrics;
 mod middleware;
 mod negotiation;
 mod pages;
+mod refusals;
 pub mod status;
 #[cfg(test)]
 mod tests;
@@ -55,14 +58,14 @@ pub(crate) const READ: &[Method] = &[Method::GET, Method::HEAD];
 
 /// Every surface as one filter; `/health` comes first because it is asked most.
 ///
-/// `webhook` answers `POST /webhook`; it matches its own path, and [`methods`] gives it the right
-/// answer to other methods.
+/// `received` answers what brings something to the bot: callbacks and alerts. Each matches its own
+/// path, and [`methods`] gives it the right answer to other methods.
 pub fn routes(
     status: Arc<StatusState>,
-    webhook: BoxedFilter<(Response,)>,
+    received: BoxedFilter<(Response,)>,
 ) -> BoxedFilter<(Response,)> {
     status::health(&status)
-        .or(webhook)
+        .or(received)
         .unify()
         .or(landing::root(&status))
         .unify()

@@ -65,7 +65,7 @@ impl Pages {
 fn render(templates: &Environment<'_>, name: &str, values: Value) -> Bytes {
     let fill = |name, values: Value| {
         let template = templates.get_template(name).expect("it was added with the others");
-        template.render(values).expect("a template only prints, and a missing value is nothing")
+        template.render(values).expect("the templates name only values given to them")
     };
     let content = Value::from_safe_string(fill(name, values));
     fill("layout.html", context! { version => crate::VERSION, content }).into()
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn the_landing_page_links_the_rest() {
         let pages = Pages::new(("", ""));
-        let landing = pages.landing(context! {});
+        let landing = pages.landing(context! { state => context! { class => "ok" } });
         let landing = std::str::from_utf8(&landing).unwrap();
         for path in ["/health", "/help", "/metrics"] {
             assert!(landing.contains(&format!("href=\"{path}\"")), "{path} is not linked");

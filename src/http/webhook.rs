@@ -3,7 +3,6 @@
 //! Who sends it is checked before its body is read; it is on disk before it is answered.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +20,7 @@ use super::client::ClientAddress;
 use super::error::ApiError;
 use super::methods;
 use super::middleware::RequestId;
+use super::refusals::RefusalLog;
 use crate::bot::{self, Inbox, Message, Receipt};
 use crate::config::{Secret, Settings};
 use crate::dingtalk::callback::{self, Callback, Content};
@@ -36,8 +36,6 @@ const EMPTY: &[u8] = br#"{"msgtype":"empty"}"#;
 const STORE_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// Longest time a caller is kept on the line; a model that is asked again and again takes less.
 const LONGEST_ANSWER: Duration = Duration::from_secs(10 * 60);
-/// How often a refusal is written to the log, so that an attacker cannot fill it.
-const LOG_EVERY_MILLIS: i64 = 1_000;
 
 /// What the callback surface needs of the house.
 #[derive(Debug)]
@@ -141,7 +139,7 @@ impl Webhook {
                 ),
             });
         }
-        if is_json(headers) {
+        if body::is_json(headers) {
             return Ok(());
         }
         Err(Refusal {
@@ -279,62 +277,4 @@ fn respond(content_type: &'static str, body: Bytes) -> Response {
 fn has_no_body(headers: &HeaderMap) -> bool {
     let length = headers.get(header::CONTENT_LENGTH);
     length.is_none_or(|l| l.as_bytes() == b"0") && !headers.contains_key(header::TRANSFER_ENCODING)
-}
-
-/// Strict, because a page in the operator's browser could post anything else to a bot on loopback
-/// without asking: JSON is what the browser asks permission for.
-fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = value.and_then(|v| v.split(';').next()).unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
-}
-
-/// Lets one refusal a second into the log, with how many were left out before it.
-#[derive(Debug, Default)]
-struct RefusalLog {
-    last_millis: AtomicI64,
-    unwritten: AtomicU64,
-}
-
-impl RefusalLog {
-    fn admit(&self, now: i64) -> Option<u64> {
-        let last = self.last_millis.load(Ordering::Relaxed);
-        let due = (now - last).abs() >= LOG_EVERY_MILLIS;
-        let won = due
-            && self
-                .last_millis
-                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok();
-        if won {
-            return Some(self.unwritten.swap(0, Ordering::Relaxed));
-        }
-        self.unwritten.fetch_add(1, Ordering::Relaxed);
-        None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_refusal_a_second_is_logged() {
-        let log = RefusalLog::default();
-        assert_eq!(log.admit(10_000), Some(0));
-        assert_eq!(log.admit(10_001), None);
-        assert_eq!(log.admit(10_999), None);
-        assert_eq!(log.admit(11_000), Some(2));
-    }
-
-    #[test]
-    fn only_json_is_json() {
-        let with = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
-            is_json(&headers)
-        };
-        assert!(with("application/json; charset=utf-8") && with("Application/JSON"));
-        assert!(!with("text/plain") && !with("application/x-www-form-urlencoded"));
-        assert!(!is_json(&HeaderMap::new()));
-    }
 }

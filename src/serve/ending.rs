@@ -17,7 +17,7 @@ struct Mark {
     unclean_stops: u64,
 }
 
-/// A run under way.
+/// A run, to be marked.
 #[derive(Debug)]
 pub(super) struct Run {
     path: PathBuf,
@@ -25,22 +25,18 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Looks how the last run on this store ended, counts it, and marks this one. Blocks on the
-    /// disk, so it comes after the start; nothing depends on it.
-    pub(super) fn begin(store: &Path, metrics: &Metrics) -> Option<Self> {
+    /// Looks how the last run on this store ended, and counts it. Reads a small file; nothing
+    /// depends on it, so that one that cannot be read is only said.
+    pub(super) fn after(store: &Path, metrics: &Metrics) -> Option<Self> {
         let path = store.with_added_extension("run");
-        let begun = Self::marked(path.clone()).inspect_err(|error| warn(&path, error)).ok()?;
-        let unclean_stops = begun.mark.unclean_stops;
-        metrics.unclean_stops.inc_by(unclean_stops);
-        Some(begun)
-    }
-
-    fn marked(path: PathBuf) -> io::Result<Self> {
         let mut mark = match std::fs::read(&path) {
-            // Not ours, or cut short by an older system's crash: begin anew.
+            // Not ours: begin anew.
             Ok(bytes) => serde_json::from_slice::<Mark>(&bytes).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Mark::default(),
-            Err(error) => return Err(error),
+            Err(error) => {
+                warn(&path, &error);
+                return None;
+            }
         };
         if mark.running {
             mark.unclean_stops += 1;
@@ -49,14 +45,23 @@ impl Run {
                 "the last run was killed: nothing accepted is lost, but look for the reason"
             );
         }
-        mark.running = true;
-        write(&path, mark)?;
-        Ok(Self { path, mark })
+        metrics.unclean_stops.inc_by(mark.unclean_stops);
+        Some(Self { path, mark })
     }
 
-    /// Says that the run stopped as it should. Blocks.
+    /// Marks that it is under way. Blocks until that is on the disk.
+    pub(super) fn begin(self) -> Self {
+        self.write(true);
+        self
+    }
+
+    /// Says that it stopped as it should. Blocks until that is on the disk.
     pub(super) fn end(self) {
-        if let Err(error) = write(&self.path, Mark { running: false, ..self.mark }) {
+        self.write(false);
+    }
+
+    fn write(&self, running: bool) {
+        if let Err(error) = replace(&self.path, Mark { running, ..self.mark }) {
             warn(&self.path, &error);
         }
     }
@@ -72,7 +77,7 @@ fn warn(path: &Path, error: &io::Error) {
 }
 
 /// Puts the file in place as a whole, and on the disk: it is for what happens when the power goes.
-fn write(path: &Path, mark: Mark) -> io::Result<()> {
+fn replace(path: &Path, mark: Mark) -> io::Result<()> {
     let new = path.with_added_extension("new");
     let mut file = File::create(&new)?;
     serde_json::to_writer(&mut file, &mark)?;
@@ -86,9 +91,10 @@ fn write(path: &Path, mark: Mark) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn begin(store: &Path) -> (Option<Run>, u64) {
+    /// Begins a run; how many were killed by then.
+    fn begin(store: &Path) -> (Run, u64) {
         let metrics = Metrics::new();
-        let run = Run::begin(store, &metrics);
+        let run = Run::after(store, &metrics).unwrap().begin();
         (run, metrics.unclean_stops.get())
     }
 
@@ -98,12 +104,12 @@ mod tests {
         let store = folder.path().join("dingbot.db");
         let (first, killed) = begin(&store);
         assert_eq!(killed, 0);
-        first.unwrap().end();
+        first.end();
         assert_eq!(begin(&store).1, 0, "the first stopped");
         assert_eq!(begin(&store).1, 1, "the second did not");
         let (fourth, killed) = begin(&store);
         assert_eq!(killed, 2);
-        fourth.unwrap().end();
+        fourth.end();
         assert_eq!(begin(&store).1, 2, "the count stays");
     }
 
@@ -113,6 +119,6 @@ mod tests {
         let store = folder.path().join("dingbot.db");
         std::fs::write(folder.path().join("dingbot.db.run"), "{\"runn").unwrap();
         assert_eq!(begin(&store).1, 0);
-        assert!(begin(&folder.path().join("nowhere").join("dingbot.db")).0.is_none());
+        assert_eq!(begin(&folder.path().join("nowhere").join("dingbot.db")).1, 0);
     }
 }

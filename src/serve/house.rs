@@ -6,15 +6,18 @@ use std::sync::Arc;
 use anyhow::Context;
 use ipnet::IpNet;
 use tokio::sync::{Notify, mpsc};
+use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use crate::bot::{
-    Courier, Housekeeping, Inbox, Mailbox, Reminders, Responder, Settler, Worker, commands,
+    Alerts, Courier, Housekeeping, Inbox, Mailbox, Reminders, Responder, Settler, Worker, commands,
 };
 use crate::config::Settings;
 use crate::dingtalk::DingTalk;
 use crate::http::accept::Limits;
+use crate::http::alerts::{AlertReceiver, alerts};
+use crate::http::auth::ApiKeys;
 use crate::http::webhook::{Webhook, webhook};
 use crate::http::{self, Landing, StatusState};
 use crate::live::Live;
@@ -63,6 +66,9 @@ pub(super) struct Furniture {
     memory: Live<Memory>,
     responder: Live<Responder>,
     webhook: Live<Webhook>,
+    mailbox: Mailbox,
+    alert_receiver: Live<AlertReceiver>,
+    api_keys: Live<ApiKeys>,
     metrics_allow: Live<Vec<IpNet>>,
     pub(super) trusted_proxies: Live<Vec<IpNet>>,
     pub(super) limits: Live<Limits>,
@@ -84,8 +90,8 @@ impl House {
         )
         .await
         .context("the inbox cannot be read")?;
-        let furniture = Furniture::build(settings, ground, &inbox)?;
         let (mailbox, mail) = Mailbox::new();
+        let furniture = Furniture::build(settings, ground, &inbox, &mailbox)?;
         let answered = Arc::new(Notify::new());
         let traffic = Arc::new(Traffic::new(clock.clone(), Arc::clone(&metrics)));
         let status = StatusState::new(
@@ -96,9 +102,13 @@ impl House {
             Landing { listen: listen.to_vec(), traffic: Arc::clone(&traffic) },
             (commands::HELP_CHINESE, commands::HELP_ENGLISH),
         );
+        let received = webhook(furniture.webhook.clone())
+            .or(alerts(furniture.alert_receiver.clone(), furniture.api_keys.clone()))
+            .unify()
+            .boxed();
         Ok(Self {
             traffic,
-            routes: http::routes(Arc::new(status), webhook(furniture.webhook.clone())),
+            routes: http::routes(Arc::new(status), received),
             worker: Worker {
                 store: Arc::clone(&store),
                 inbox: inbox.clone(),
@@ -143,7 +153,12 @@ impl House {
 }
 
 impl Furniture {
-    fn build(settings: &Settings, ground: &Ground, inbox: &Inbox) -> anyhow::Result<Self> {
+    fn build(
+        settings: &Settings,
+        ground: &Ground,
+        inbox: &Inbox,
+        mailbox: &Mailbox,
+    ) -> anyhow::Result<Self> {
         let dingtalk = Arc::new(new_dingtalk(settings, ground)?);
         let model = model(settings, &ground.metrics)?;
         let memory = Arc::new(new_memory(settings, ground));
@@ -156,6 +171,9 @@ impl Furniture {
             memory: Live::new(memory),
             responder: Live::new(responder),
             webhook: Live::new(webhook),
+            mailbox: mailbox.clone(),
+            alert_receiver: Live::new(alert_receiver(settings, ground, mailbox)),
+            api_keys: Live::new(ApiKeys::new(&settings.server.api_keys)),
             metrics_allow: Live::new(settings.server.metrics_allow.clone()),
             trusted_proxies: Live::new(settings.server.trusted_proxies.clone()),
             limits: Live::new(limits(settings)),
@@ -189,6 +207,8 @@ impl Furniture {
         self.memory.replace(memory);
         self.responder.replace(responder);
         self.webhook.replace(webhook);
+        self.alert_receiver.replace(alert_receiver(settings, &self.ground, &self.mailbox));
+        self.api_keys.replace(ApiKeys::new(&settings.server.api_keys));
         self.metrics_allow.replace(settings.server.metrics_allow.clone());
         self.trusted_proxies.replace(settings.server.trusted_proxies.clone());
         self.limits.replace(limits(settings));
@@ -222,6 +242,12 @@ fn surfaces(
         Arc::clone(&ground.metrics),
     );
     (responder, webhook)
+}
+
+fn alert_receiver(settings: &Settings, ground: &Ground, mailbox: &Mailbox) -> AlertReceiver {
+    let store = Arc::clone(&ground.store);
+    let alerts = Alerts::new(settings, store, mailbox.clone(), ground.clock.clone());
+    AlertReceiver::new(settings, alerts, ground.clock.clone(), Arc::clone(&ground.metrics))
 }
 
 fn new_dingtalk(settings: &Settings, ground: &Ground) -> anyhow::Result<DingTalk> {

@@ -77,6 +77,8 @@ pub struct OutboxDepth {
     pub waiting: usize,
     /// Deliveries that were given up.
     pub dead: usize,
+    /// When the oldest of those that wait was made.
+    pub oldest_created_at: Option<i64>,
 }
 
 /// The durable queue of what goes out.

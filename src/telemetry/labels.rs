@@ -85,5 +85,24 @@ pub(super) const MEMORY_OPERATIONS: &[&str] =
 /// `outcome` of what either works or fails.
 pub(super) const OK_OR_ERROR: &[&str] = &["ok", "error"];
 
+/// `outcome` of Alertmanager's notifications: taken, or why not.
+pub(super) const ALERT_NOTIFICATIONS: &[&str] = &[
+    "accepted",
+    "repeated",
+    "key_missing",
+    "key_wrong",
+    "credentials_unknown",
+    "unknown_robot",
+    "content_type",
+    "too_large",
+    "body",
+    "malformed",
+    "outbox_full",
+    "store",
+    "panic",
+];
+/// `status` of alerts.
+pub(super) const ALERTS: &[&str] = &["firing", "resolved"];
+
 /// `reason` of connections closed.
 pub(super) const CLOSED: &[&str] = &["limit", "idle", "header_timeout"];

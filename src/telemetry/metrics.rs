@@ -34,6 +34,7 @@ pub struct Metrics {
     pub inbox_messages: IntGaugeVec,
     pub inbox_oldest: Gauge,
     pub outbox_messages: IntGaugeVec,
+    pub outbox_oldest: Gauge,
     pub deliveries: IntCounterVec,
     pub reply_duration: Histogram,
     pub dingtalk_requests: IntCounterVec,
@@ -46,6 +47,8 @@ pub struct Metrics {
     pub memory_operation_duration: HistogramVec,
     pub memories: IntGauge,
     pub reminders: IntGauge,
+    pub alert_notifications: IntCounterVec,
+    pub alerts_received: IntCounterVec,
     pub store_commits: IntCounterVec,
     pub store_commit_jobs: Histogram,
     pub store_size: IntGauge,
@@ -162,12 +165,17 @@ impl Metrics {
             ),
             inbox_oldest: float_gauge(
                 "inbox_oldest_seconds",
-                "Age of the oldest message not yet answered.",
+                "Age of the oldest message not yet answered; 0: none waits.",
             ),
             outbox_messages: gauges(
                 "outbox_messages",
                 "Answers and pushes not yet delivered.",
                 &["state"],
+            ),
+            outbox_oldest: float_gauge(
+                "outbox_oldest_seconds",
+                "Age of the oldest answer or push not yet delivered, from the message on; 0: none \
+                 waits.",
             ),
             deliveries: counter(
                 "deliveries_total",
@@ -220,6 +228,16 @@ impl Metrics {
             ),
             memories: gauge("memories", "Memories kept."),
             reminders: gauge("reminders", "Reminders kept."),
+            alert_notifications: counter(
+                "alert_notifications_total",
+                "Notifications of Alertmanager, by what became of them.",
+                &["outcome"],
+            ),
+            alerts_received: counter(
+                "alerts_received_total",
+                "Alerts accepted for a group robot.",
+                &["status"],
+            ),
             store_commits: counter(
                 "store_commits_total",
                 "Transactions of the store.",
@@ -257,7 +275,7 @@ impl Metrics {
 
     /// Makes every series there can be, of all families but `dingbot_http_requests_total`.
     fn begin_at_zero(&self) {
-        let counters: [(&IntCounterVec, &[&[&str]]); 10] = [
+        let counters: [(&IntCounterVec, &[&[&str]]); 12] = [
             (&self.http_connections_refused, &[labels::CLOSED]),
             (&self.messages_received, &[labels::TRANSPORTS]),
             (&self.messages_rejected, &[labels::REJECTIONS]),
@@ -267,6 +285,8 @@ impl Metrics {
             (&self.llm_requests, &[labels::LLM_OPERATIONS, labels::LLM_OUTCOMES]),
             (&self.llm_tokens, &[labels::TOKENS]),
             (&self.memory_operations, &[labels::MEMORY_OPERATIONS, labels::OK_OR_ERROR]),
+            (&self.alert_notifications, &[labels::ALERT_NOTIFICATIONS]),
+            (&self.alerts_received, &[labels::ALERTS]),
             (&self.store_commits, &[labels::OK_OR_ERROR]),
         ];
         for (family, sets) in counters {

@@ -7,12 +7,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alertmanager;
+mod alerts;
 mod attack;
 mod callbacks;
 mod commands;
+mod dashboard;
 mod delivery;
 mod journal;
 mod log_document;
+mod metrics;
 mod model_failures;
 mod nothing_lost;
 mod reload;

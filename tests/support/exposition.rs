@@ -38,6 +38,11 @@ impl Exposition {
             .fold(0.0, |sum, value| sum + value)
     }
 
+    /// Every sample: its name, its labels and its value.
+    pub fn series(&self) -> impl Iterator<Item = (&str, &BTreeMap<String, String>, f64)> {
+        self.samples.iter().map(|sample| (&*sample.name, &sample.labels, sample.value))
+    }
+
     /// Whether there is a sample called `name`.
     pub fn has(&self, name: &str) -> bool {
         self.matching(name).next().is_some()

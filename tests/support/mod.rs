@@ -23,6 +23,7 @@ pub mod http;
 pub mod journal;
 pub mod model;
 pub mod namespace;
+pub mod prometheus;
 pub mod record;
 pub mod server;
 pub mod service_manager;

@@ -8,6 +8,7 @@ use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -117,6 +118,18 @@ impl Namespace {
         std::thread::scope(|scope| {
             scope.spawn(inside).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
+    }
+}
+
+/// Runs `work` on a machine outside, while the simulators here go on answering.
+pub async fn outside<R: Send + 'static>(
+    network: &Arc<Network>,
+    work: impl Future<Output = R> + Send + 'static,
+) -> R {
+    let network = Arc::clone(network);
+    match tokio::task::spawn_blocking(move || network.attacker.run(work)).await {
+        Ok(result) => result,
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
     }
 }
 

@@ -71,10 +71,29 @@ impl Settings {
     }
 
     /// Adds a group robot.
-    pub fn group_robot(mut self, name: &str, access_token: &str, secret: &str) -> Self {
+    pub fn group_robot(self, name: &str, access_token: &str, secret: &str) -> Self {
+        self.mentioning_robot(name, access_token, secret, &[], false)
+    }
+
+    /// Adds a group robot whose alerts mention these mobile numbers, or everybody.
+    pub fn mentioning_robot(
+        mut self,
+        name: &str,
+        access_token: &str,
+        secret: &str,
+        mobiles: &[&str],
+        all: bool,
+    ) -> Self {
         self.group_robots.push(format!(
-            "{{ name = {name:?}, access_token = {access_token:?}, secret = {secret:?} }}"
+            "{{ name = {name:?}, access_token = {access_token:?}, secret = {secret:?}, \
+             mention_mobiles = {mobiles:?}, mention_all = {all} }}"
         ));
+        self
+    }
+
+    /// Takes all group robots away.
+    pub fn without_group_robots(mut self) -> Self {
+        self.group_robots.clear();
         self
     }
 

@@ -18,6 +18,8 @@ mod repository;
 mod suites;
 
 mod activation;
+mod alertmanager;
+mod browser;
 mod conversation;
 mod disk;
 mod docker;
@@ -26,6 +28,7 @@ mod install;
 mod journal;
 mod maintainer_scripts;
 mod nginx;
+mod process;
 mod recovery;
 mod reload;
 mod sandbox;

@@ -44,6 +44,12 @@ async fn a_daemon_that_hangs_is_killed_by_the_watchdog_and_started_again(host: &
     back(host, 1).await;
     let said = host.machine.succeeds("journalctl -u dingbot -o cat --no-pager").await;
     assert!(said.contains("Watchdog timeout"), "{said}");
+    let killed = host.metrics().await.sum("dingbot_unclean_stops_total", &[]);
+    assert_eq!(killed, 1.0, "the next run knows");
+    host.machine.succeeds("systemctl restart dingbot").await;
+    host.becomes_healthy().await;
+    let killed = host.metrics().await.sum("dingbot_unclean_stops_total", &[]);
+    assert_eq!(killed, 1.0, "a restart is no such end");
     host.answers("are you back?").await;
 }
 

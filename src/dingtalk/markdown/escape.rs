@@ -1,7 +1,7 @@
 //! Text from elsewhere, put into markdown as nothing but text.
 
 /// What means something inside a line of markdown.
-const MARKS: [char; 9] = ['\\', '`', '*', '_', '[', ']', '<', '>', '~'];
+const MARKS: [char; 10] = ['\\', '`', '*', '_', '[', ']', '<', '>', '~', '|'];
 
 /// `text` on one line, in markdown that shows its characters and does nothing else: no emphasis, no
 /// link, no picture, no heading or list, no mention.
@@ -10,11 +10,7 @@ const MARKS: [char; 9] = ['\\', '`', '*', '_', '[', ']', '<', '>', '~'];
 /// the direction of writing are left out. An `@` becomes `＠` unless it stands in an address
 /// (`ops@example.com`), so that nobody seems to be mentioned.
 pub fn escape(text: &str) -> String {
-    let words: Vec<String> = text
-        .split(|c: char| c.is_whitespace() || c.is_control())
-        .map(|word| word.chars().filter(|&c| !is_invisible(c)).collect::<String>())
-        .filter(|word| !word.is_empty())
-        .collect();
+    let words: Vec<String> = words(text).collect();
     let mut escaped = String::with_capacity(text.len() + 8);
     for (index, word) in words.iter().enumerate() {
         if index > 0 {
@@ -31,10 +27,33 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
+/// `text` on one line, for where there is no markdown: a title. White space, control characters and
+/// mentions are treated as by [`escape`].
+pub fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for (index, word) in words(text).enumerate() {
+        if index > 0 {
+            line.push(' ');
+        }
+        let seen = |(at, c)| if c == '@' && !in_an_address(&word, at) { '＠' } else { c };
+        line.extend(word.char_indices().map(seen));
+    }
+    line
+}
+
+/// What of a text can be seen, word by word.
+fn words(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.split(|c: char| c.is_whitespace() || c.is_control())
+        .map(|word| word.chars().filter(|&c| !is_invisible(c)).collect::<String>())
+        .filter(|word| !word.is_empty())
+}
+
 fn push_word(escaped: &mut String, word: &str) {
     for (at, c) in word.char_indices() {
         match c {
             '@' if !in_an_address(word, at) => escaped.push('＠'),
+            // A client that knows no backslash must not see a link either.
+            '(' if word[..at].ends_with(']') => escaped.push_str("\\("),
             '&' if is_entity(&word[at..]) => escaped.push_str("\\&"),
             c if MARKS.contains(&c) => escaped.extend(['\\', c]),
             c => escaped.push(c),
@@ -112,6 +131,11 @@ mod tests {
     }
 
     #[test]
+    fn a_title_has_no_marks_of_its_own() {
+        assert_eq!(one_line(" node_exporter\r\n@all\u{202e} "), "node_exporter ＠all");
+    }
+
+    #[test]
     fn nothing_is_done() {
         for hostile in [
             "[click](http://198.51.100.1)",
@@ -133,6 +157,11 @@ mod tests {
             let escaped = escape(hostile);
             assert_eq!(shown(&escaped).as_deref(), Some(hostile), "{escaped}");
         }
+    }
+
+    #[test]
+    fn nothing_is_done_where_a_backslash_is_only_a_backslash() {
+        assert_eq!(escape("[a](b) **c** __d__"), r"\[a\]\(b) \*\*c\*\* \_\_d\_\_");
     }
 
     #[test]

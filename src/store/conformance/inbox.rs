@@ -80,7 +80,10 @@ pub(crate) async fn an_answer_is_given_once(engine: &impl Engine) {
     store.settle(id).await.unwrap();
     assert_eq!(store.answer(id, answered.clone()).await, Ok(None));
     assert_eq!(store.answer(id + 1_000, answered).await, Ok(None));
-    assert_eq!(store.outbox_depth().await, Ok(OutboxDepth { waiting: 2, dead: 0 }));
+    assert_eq!(
+        store.outbox_depth().await,
+        Ok(OutboxDepth { waiting: 2, dead: 0, oldest_created_at: Some(NOW) })
+    );
     assert_eq!(store.recent_turns("t", 10).await.unwrap().len(), 1);
 }
 

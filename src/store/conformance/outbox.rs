@@ -176,7 +176,10 @@ pub(crate) async fn old_dead_deliveries_are_pruned(engine: &impl Engine) {
     assert_eq!(store.prune_outbox(NOW, 10).await, Ok(0));
     assert_eq!(store.prune_outbox(NOW + 1, 1).await, Ok(1));
     assert_eq!(store.prune_outbox(NOW + 1, 10).await, Ok(1));
-    assert_eq!(store.outbox_depth().await, Ok(OutboxDepth { waiting: 1, dead: 0 }));
+    assert_eq!(
+        store.outbox_depth().await,
+        Ok(OutboxDepth { waiting: 1, dead: 0, oldest_created_at: Some(NOW) })
+    );
 }
 
 pub(crate) async fn sends_are_limited_in_a_window_across_reopening(engine: &impl Engine) {
@@ -209,7 +212,10 @@ pub(crate) async fn depth_counts_waiting_and_dead(engine: &impl Engine) {
         put(&*store, vec![delivery("a", "1"), delivery("b", "2"), delivery("b", "3")]).await;
     store.bury(&stand[..1], "no").await.unwrap();
     store.delivered(&stand[1..2]).await.unwrap();
-    assert_eq!(store.outbox_depth().await, Ok(OutboxDepth { waiting: 1, dead: 1 }));
+    assert_eq!(
+        store.outbox_depth().await,
+        Ok(OutboxDepth { waiting: 1, dead: 1, oldest_created_at: Some(NOW) })
+    );
 }
 
 fn once(series: &str, content: &str) -> Once {

@@ -1,7 +1,7 @@
 //! The outbox in SQLite.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteStore;
 use crate::store::{
@@ -27,6 +27,9 @@ const POSTED: &str = "post:";
 pub(super) const FORGET_POSTS: &str = "DELETE FROM sends
      WHERE sender >= ?1 AND sender < ?2 AND (at <= ?3 OR at > ?4)";
 pub(super) const WAITING: &str = "SELECT count(*) FROM outbox WHERE state = 0";
+/// Those that wait come in the order they were made, unless one was revived.
+pub(super) const OLDEST_WAITING: &str = "SELECT created_at FROM outbox
+     WHERE id = (SELECT min(id) FROM outbox INDEXED BY outbox_waiting WHERE state = 0)";
 pub(super) const DEAD: &str = "SELECT count(*) FROM outbox WHERE state = 1";
 
 pub(super) fn lane_head_sql() -> String {
@@ -187,7 +190,9 @@ impl OutboxStore for SqliteStore {
                 let count = |sql| -> rusqlite::Result<usize> {
                     c.prepare_cached(sql)?.query_row([], |r| r.get::<_, i64>(0)).map(|n| n as usize)
                 };
-                Ok(OutboxDepth { waiting: count(WAITING)?, dead: count(DEAD)? })
+                let mut oldest = c.prepare_cached(OLDEST_WAITING)?;
+                let oldest_created_at = oldest.query_row([], |r| r.get(0)).optional()?;
+                Ok(OutboxDepth { waiting: count(WAITING)?, dead: count(DEAD)?, oldest_created_at })
             })
             .await
     }

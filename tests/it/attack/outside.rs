@@ -69,6 +69,65 @@ fn an_unsigned_callback_from_elsewhere_is_403() {
     });
 }
 
+/// What Alertmanager posts, by `Authorization` or without.
+async fn alert(address: SocketAddr, robot: &str, key: Option<&str>) -> Answer {
+    let url = format!("http://{address}/dingtalk/{robot}/send");
+    let body = json!({ "alerts": [{ "status": "firing", "labels": { "alertname": "Down" } }] });
+    let request = http::client().post(url).json(&body);
+    let request = match key {
+        Some(key) => request.header("authorization", key),
+        None => request,
+    };
+    Answer::of(request.send().await.expect("the daemon answers")).await
+}
+
+#[test]
+fn alerts_from_elsewhere_need_a_key() {
+    let Some(network) = network() else { return };
+    network.host.run(async {
+        for keys in [&[][..], &["a-key-of-the-test"]] {
+            let settings = Settings::bare()
+                .group_robot("ops", "token", "SECsecret")
+                .text("dingtalk.oapi_base", "http://127.0.0.1:9")
+                .set("server.api_keys", &format!("{keys:?}"))
+                .listen("[::]:0")
+                .within(&network.host);
+            let daemon = Daemon::start(settings).await;
+            let port = daemon.address().port();
+            let outside = SocketAddr::new(HOST.parse().unwrap(), port);
+            let refused = if keys.is_empty() { 403 } else { 401 };
+            network.attacker.run(async {
+                let mut answers = Vec::new();
+                for robot in ["ops", "nobody"] {
+                    for key in [None, Some("Bearer wrong"), Some("Basic b3BzOm9wcw==")] {
+                        let answer = alert(outside, robot, key).await;
+                        let status =
+                            if key.is_some_and(|k| k.starts_with("Basic")) { 401 } else { refused };
+                        let message = answer.error(status);
+                        assert!(message.contains("server.api_keys"), "{message}");
+                        let challenge = answer.header("www-authenticate");
+                        assert_eq!(challenge, if status == 401 { "Bearer" } else { "" });
+                        answers.push((key, answer.body));
+                    }
+                }
+                // Nobody learns which robots there are.
+                assert_eq!(answers[..3], answers[3..]);
+                if let [key] = keys {
+                    let answer = alert(outside, "ops", Some(&format!("Bearer {key}"))).await;
+                    assert_eq!((answer.status, answer.body.as_str()), (200, "OK"));
+                }
+            });
+            // From this host, but not to loopback.
+            alert(outside, "ops", None).await.error(refused);
+            let inside = SocketAddr::from(([127, 0, 0, 1], port));
+            assert_eq!(alert(inside, "ops", None).await.status, 200);
+            let kept = daemon.command(&["outbox", "list", "--all"]).await;
+            // The second says the same as the first.
+            assert_eq!(kept.lines().count(), 1, "{kept}");
+        }
+    });
+}
+
 #[test]
 fn a_name_of_dingtalk_that_leads_inside_is_never_connected_to() {
     let Some(network) = network() else { return };

@@ -8,6 +8,9 @@ use super::Errcode;
 /// Largest body of a webhook's message, in bytes ("custom-robot-access").
 pub(super) const MAX_BODY: usize = 20_000;
 
+/// Most people a message mentions ("custom-robot-access").
+const MAX_MENTIONED: usize = 50;
+
 /// How a message came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Via {
@@ -64,6 +67,13 @@ impl Message {
             _ => "",
         }
     }
+
+    /// The mobile numbers of those who are called: DingTalk calls nobody who is not in the text, too
+    /// ("custom-robot-access").
+    pub fn called(&self) -> Vec<&str> {
+        let called = |mobile: &&String| self.text.contains(&format!("@{mobile}"));
+        self.at.mobiles.iter().filter(called).map(String::as_str).collect()
+    }
 }
 
 /// A webhook's message after its checks.
@@ -104,6 +114,10 @@ impl Content {
             _ => return Err(Errcode(400105, "不支持的消息类型")),
         };
         let at = mentions(&body["at"]);
+        if at.user_ids.len() + at.dingtalk_ids.len() + at.mobiles.len() > MAX_MENTIONED {
+            // Which code a message with more has is not documented.
+            return Err(Errcode(40035, "不合法的参数"));
+        }
         let uuid = body["msgUuid"].as_str().map(str::to_owned);
         Ok(Self { msgtype, title, text, at, uuid })
     }

@@ -8,11 +8,11 @@ use std::time::Instant;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use self::site::{DOMAIN, Site, outside};
+use self::site::{DOMAIN, Site};
 use crate::support::PATIENCE;
 use crate::support::dingtalk::SignedCallback;
 use crate::support::http::Answer;
-use crate::support::namespace::{ATTACKER, Network};
+use crate::support::namespace::{ATTACKER, Network, outside};
 use crate::support::settings::Settings;
 use crate::support::stage::Stage;
 
@@ -157,9 +157,23 @@ fn a_stranger_behind_nginx_is_not_local() {
 #[test]
 fn what_is_not_for_the_outside_stays_inside() {
     on_a_host(|network| async move {
-        let scene = Scene::trusted(network).await;
+        let change = |settings: Settings| {
+            settings
+                .set("server.trusted_proxies", r#"["127.0.0.1/32"]"#)
+                .set("server.api_keys", r#"["the-key"]"#)
+                .group_robot("ops", "token", "")
+        };
+        let scene = Scene::new(network, change).await;
         for path in ["/metrics", "/metrics/", "//metrics", "/%6detrics", "/x/../metrics?a=b"] {
             let message = scene.get(path).await.error(403);
+            assert!(message.contains("not served to the outside"), "{path}: {message}");
+        }
+        for path in
+            ["/dingtalk/ops/send", "//dingtalk/ops/send/", "/%64ingtalk/ops/send", "/dingtalk/x"]
+        {
+            let request = scene.site.client().post(format!("https://{DOMAIN}{path}"));
+            let request = request.json(&json!({ "alerts": [{}] })).bearer_auth("the-key");
+            let message = scene.send(request).await.error(403);
             assert!(message.contains("not served to the outside"), "{path}: {message}");
         }
         let healthy = json!({ "status": "ok", "message": "DingBot Server is healthy" });

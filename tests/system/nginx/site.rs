@@ -7,14 +7,13 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::support::PATIENCE;
-use crate::support::namespace::{HOST, Network};
+use crate::support::namespace::HOST;
 
 /// The domain of the file.
 pub(super) const DOMAIN: &str = "bot.example.com";
@@ -138,18 +137,6 @@ impl Drop for Site {
         }
         let _ = self.nginx.kill();
         let _ = self.nginx.wait();
-    }
-}
-
-/// Runs `work` on a machine outside, while the simulators here go on answering.
-pub(super) async fn outside<R: Send + 'static>(
-    network: &Arc<Network>,
-    work: impl Future<Output = R> + Send + 'static,
-) -> R {
-    let network = Arc::clone(network);
-    match tokio::task::spawn_blocking(move || network.attacker.run(work)).await {
-        Ok(result) => result,
-        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
     }
 }
 

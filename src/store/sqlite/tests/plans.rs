@@ -49,6 +49,7 @@ fn hot_statements_use_their_indexes() {
         (outbox::MERGE, "INDEX outbox_mergeable (lane=? AND merge_key=?)"),
         (outbox::FORGET_POSTS, "INDEX sends_by_sender (sender>? AND sender<?)"),
         (outbox::WAITING, "COVERING INDEX outbox_waiting"),
+        (outbox::OLDEST_WAITING, "COVERING INDEX outbox_waiting"),
         (outbox::DEAD, "COVERING INDEX outbox_dead"),
         (memories::POSTINGS, "PRIMARY KEY (owner=? AND term=?)"),
     ];
