@@ -158,7 +158,10 @@ impl<T: Terminal> Session<T> {
             .to_owned();
         script.push_str(command);
         for name in names {
-            write!(script, "\ndeclare -p {name} > \"$GUIDE/{name}\"").expect("a string takes it");
+            // A line of a file that is written looks alike.
+            let kept = format!("\"$GUIDE/{name}\"");
+            write!(script, "\nif declare -p {name} &> {kept}.new; then mv {kept}.new {kept}; fi; rm -f {kept}.new")
+                .expect("a string takes it");
         }
         self.terminal.run(place, language.locale(), &script).await
     }
@@ -174,7 +177,7 @@ fn waits_for_input(line: &str) -> bool {
 fn assigned(line: &str) -> Option<&str> {
     let line = line.trim();
     let name = match line.strip_prefix("read -rs ") {
-        Some(name) => name,
+        Some(name) => name.split(' ').next()?,
         None => line.split_once('=')?.0,
     };
     let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase());
