@@ -120,6 +120,7 @@ fn the_guide_by_way_of_docker() {
         let base = dingtalk.base();
         let mut placeholders = placeholders(&model.base(), &metadata);
         for (written, here) in [
+            ("172.24.223.120", HOST.to_owned()),
             (
                 "CLIENT_ID=dingxxxxxxxx",
                 format!(

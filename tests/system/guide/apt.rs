@@ -13,7 +13,7 @@ use super::document::{Place, Way};
 use super::session::{Placeholder, Session, Terminal};
 use crate::host::{Host, on_hosts, outside};
 use crate::machine::{Finished, Machine};
-use crate::package::Package;
+use crate::package::{Package, printed};
 use crate::repository::Repository;
 use crate::support::dingtalk;
 use crate::support::model;
@@ -26,7 +26,11 @@ on_hosts! {
 
 /// The longest a block may take: one installs Prometheus.
 const BLOCK: Duration = Duration::from_secs(120);
+/// The private address of the guide.
+const PRIVATE: &str = "172.24.223.120";
+/// Where the guide has a certificate put.
 const CERTIFICATE: &str = "/etc/letsencrypt/live/bot.example.com/fullchain.pem";
+/// What the metadata service gives out.
 const TOKEN: &str = "a-token-of-the-metadata-service";
 
 /// The booted machine and the laptop.
@@ -137,7 +141,6 @@ async fn metadata(request: Received) -> Option<Response<Body>> {
 pub(crate) fn placeholders(model: &str, metadata: &Server) -> Vec<Placeholder> {
     [
         ("8.222.215.42", HOST.to_owned()),
-        ("172.24.223.120", HOST.to_owned()),
         ("http://100.100.100.200", metadata.origin()),
         ("https://dashscope.aliyuncs.com/compatible-mode/v1", model.to_owned()),
         ("qwen-plus", "simulated-1".to_owned()),
@@ -175,6 +178,10 @@ async fn the_guide_by_way_of_apt(host: &Host) {
     .map(|(written, here)| Placeholder { written, here: here.into() })
     .into();
     typed.push(secret());
+    // As an instance has one: Alertmanager does not start without.
+    let add = format!("ip address add {PRIVATE}/20 dev $(ip -o -4 route show to {HOST}/24 | awk '{{print $3}}')");
+    host.machine.succeeds(&add).await;
+    printed(std::process::Command::new("ip").args(["route", "add", PRIVATE, "via", HOST]));
     // Where DingTalk is; nothing of the guide.
     let base = host.dingtalk.base();
     host.machine.publish(
