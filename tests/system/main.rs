@@ -24,6 +24,7 @@ mod conversation;
 mod disk;
 mod docker;
 mod doctor;
+mod guide;
 mod install;
 mod journal;
 mod maintainer_scripts;

@@ -44,7 +44,7 @@ fn a_port_that_no_rule_names_is_closed() {
 
 #[test]
 fn a_rule_that_drops_is_named() {
-    let rules = vec![accept("9090/9090", "0.0.0.0/0"), drop(1, "1/65535", "0.0.0.0/0")];
+    let rules = vec![accept("9090/9090", "0.0.0.0/0"), drop(1, "9090/9090", "0.0.0.0/0")];
     let id = rules[1]["SecurityGroupRuleId"].as_str().unwrap().to_owned();
     // In another group of the instance: the groups are one list.
     let groups = [("sg-1", vec![rules[0].clone()]), ("sg-2", vec![rules[1].clone()])];
@@ -53,15 +53,36 @@ fn a_rule_that_drops_is_named() {
         assert_eq!(report.groups(), [("security_group_drops", "failed")]);
         let seen = report.seen("security_group_drops");
         assert!(seen.contains(&format!("{id} [sg-2, Priority 1, Drop")), "{seen}");
-        assert_eq!(
-            report.commands("security_group_drops"),
-            [format!(
-                "aliyun ecs RevokeSecurityGroup --RegionId cn-hangzhou --SecurityGroupId sg-2 \
-                 --SecurityGroupRuleId.1 {id}"
-            )]
+        let revoke = format!(
+            "aliyun ecs RevokeSecurityGroup --RegionId cn-hangzhou --SecurityGroupId sg-2 \
+             --SecurityGroupRuleId.1 {id}"
         );
+        assert_eq!(report.commands("security_group_drops"), [revoke]);
         // The remedy: without it, the other rule holds.
         api.world().groups.insert("sg-2".into(), vec![]);
+        let report = scene.report(api, &[]).await;
+        assert_eq!(report.groups(), [("security_group_wide_open", "warning")]);
+
+        // One that is about other ports, too, is put behind.
+        api.world().groups.insert("sg-2".into(), vec![drop(1, "1/65535", "0.0.0.0/0")]);
+        let report = scene.report(api, &[]).await;
+        let commands = report.commands("security_group_drops");
+        assert!(commands[0].contains("ModifySecurityGroupRule"), "{commands:?}");
+        assert!(commands[0].ends_with("--Priority 100"), "{commands:?}");
+        api.world().groups.insert("sg-2".into(), vec![drop(100, "1/65535", "0.0.0.0/0")]);
+        let report = scene.report(api, &[]).await;
+        assert_eq!(report.groups(), [("security_group_wide_open", "warning")]);
+
+        // Before one of a higher number goes a new one of the lowest.
+        let low = rule("Accept", 50, "9090/9090", "0.0.0.0/0");
+        api.world().groups.insert("sg-1".into(), vec![low]);
+        api.world().groups.insert("sg-2".into(), vec![drop(20, "1/65535", "0.0.0.0/0")]);
+        let report = scene.report(api, &[]).await;
+        let commands = report.commands("security_group_drops");
+        let wish = "dingbot doctor --open-port --port 9090 --source 0.0.0.0/0";
+        assert_eq!(commands[0], wish);
+        let wish = ["--open-port", "--yes", "--port", "9090", "--source", "0.0.0.0/0"];
+        assert_eq!(scene.doctor(Some(api), &key(), &wish).await.code, 0);
         let report = scene.report(api, &[]).await;
         assert_eq!(report.groups(), [("security_group_wide_open", "warning")]);
     });
@@ -117,6 +138,22 @@ fn open_to_everybody_is_a_warning_with_the_narrower_rule() {
         let commands = report.commands("security_group_wide_open");
         assert_eq!(commands[0], "dingbot doctor --open-port --port 9090 --source 198.51.100.9/32");
         assert!(commands[1].ends_with(&format!("--SecurityGroupRuleId.1 {id}")), "{commands:?}");
+
+        // The remedy: the narrower rule is added beside the wide one, which then goes.
+        let wish = ["--open-port", "--yes", "--port", "9090", "--source", "198.51.100.9/32"];
+        assert_eq!(scene.doctor(Some(api), &key(), &wish).await.code, 0);
+        assert_eq!(api.world().groups["sg-1"].len(), 2);
+        api.world().groups.get_mut("sg-1").unwrap().remove(0);
+        let report = scene.report(api, &[]).await;
+        assert_eq!(report.groups(), [("security_group_open", "fine")]);
+
+        // A rule about all ports is not to be deleted lightly.
+        api.world().groups.insert("sg-1".into(), vec![accept("1/65535", "0.0.0.0/0")]);
+        let report = scene.report(api, &[]).await;
+        let commands = report.commands("security_group_wide_open");
+        assert!(commands.iter().all(|command| !command.contains("Revoke")), "{commands:?}");
+        let chinese = &report.finding("security_group_wide_open")["remedy"]["text"]["zh"];
+        assert!(chinese.as_str().unwrap().contains("SSH"), "{chinese}");
     });
 }
 
@@ -130,6 +167,9 @@ fn behind_a_proxy_its_port_is_the_one_that_counts() {
         let report = scene.report(api, &[]).await;
         assert_eq!(report.groups(), [("security_group_open", "fine")]);
         assert!(report.seen("security_group_open").contains("TCP 443 is open to 0.0.0.0/0"));
+        // A visitor is let in there.
+        let report = scene.report(api, &["--source", "192.0.2.7"]).await;
+        assert_eq!(report.groups(), [("security_group_open", "fine")]);
         // A bot at loopback is one behind a proxy.
         scene.settings("[server]\nlisten = [\"127.0.0.1:9090\"]");
         assert_eq!(scene.report(api, &[]).await.groups(), [("security_group_open", "fine")]);

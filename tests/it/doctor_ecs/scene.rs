@@ -190,6 +190,7 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn of(run: Run) -> Self {
+        println!("doctor took {:.2} s", run.took.as_secs_f64());
         assert!(run.took < IN_TIME, "it took {:?}", run.took);
         let json = serde_json::from_str(&run.out).unwrap_or_else(|e| panic!("{e}: {run:?}"));
         Self { json }

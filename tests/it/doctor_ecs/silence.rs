@@ -26,6 +26,15 @@ fn a_service_that_refuses_is_none() {
 }
 
 #[test]
+fn a_service_that_takes_requests_and_answers_none_is_not_waited_for() {
+    on_ecs(&CLOUD, async |scene| {
+        let _metadata = Metadata::start(About { silent: true, ..About::default() }).await;
+        let report = Report::of(scene.doctor(None, &key(), &["--json"]).await);
+        assert_eq!(report.machine(), ["host", "not_on_ecs"]);
+    });
+}
+
+#[test]
 fn an_api_that_does_not_answer_is_said_to_be_unreachable() {
     on_ecs(&[METADATA], async |scene| {
         let _metadata = Metadata::start(About::default()).await;

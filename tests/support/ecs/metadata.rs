@@ -38,6 +38,8 @@ pub struct About {
     pub hardened: bool,
     /// Whether there are tokens at all, as they were not in the service of old.
     pub tokens: bool,
+    /// Whether it takes requests, and answers none.
+    pub silent: bool,
     /// A page that is answered to everything, as a captive portal does.
     pub captive: Option<String>,
 }
@@ -67,6 +69,7 @@ impl Default for About {
             role: None,
             hardened: false,
             tokens: true,
+            silent: false,
             captive: None,
         }
     }
@@ -112,8 +115,13 @@ impl Metadata {
         });
         let shared = Arc::clone(&state);
         let handler = move |request: Received| {
-            let answer = shared.answer(&request);
-            std::future::ready(answer)
+            let shared = Arc::clone(&shared);
+            async move {
+                if lock(&shared.about).silent {
+                    std::future::pending::<()>().await;
+                }
+                shared.answer(&request)
+            }
         };
         let server = Server::start_at(address, None, handler).await;
         Self { state, server }

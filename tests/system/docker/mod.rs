@@ -6,6 +6,7 @@
 mod compose;
 pub(crate) mod container;
 pub(crate) mod engine;
+mod guide;
 mod image;
 mod messages;
 mod names;

@@ -66,9 +66,7 @@ impl Network {
             ip(&["-n", name, "address", "add", &format!("{address}/32"), "dev", "lo"])?;
         }
         // The rest of the world.
-        ip(&["-n", name, "link", "add", "void", "type", "dummy"])?;
-        ip(&["-n", name, "link", "set", "void", "up"])?;
-        ip(&["-n", name, "route", "add", "default", "dev", "void"])?;
+        ip(&["-n", name, "route", "add", "blackhole", "default"])?;
         let forwards = "for what in ip_forward conf/all/send_redirects conf/default/send_redirects \
                         conf/vpc0/send_redirects; do \
                         case $what in *redirects) on=0;; *) on=1;; esac; \
