@@ -5,7 +5,7 @@ mod unseen;
 mod verdict;
 pub(super) mod words;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 
@@ -15,7 +15,7 @@ use super::ecs::{self, Api, ApiError, CredentialsError, Ecs, Instance, Metadata,
 use super::facts::Facts;
 use super::finding::Finding;
 
-/// The longest the API may take for everything that is asked of it.
+/// The longest it may take to find credentials and to ask the API.
 const LIMIT: Duration = Duration::from_millis(2_800);
 
 /// The groups of the instance, and all their rules.
@@ -56,6 +56,7 @@ async fn groups(
     instance: &Instance,
     metadata: &Metadata,
 ) -> Result<Groups, Unknown> {
+    let began = Instant::now();
     let credentials = ecs::credentials(facts, metadata).await.map_err(Unknown::Credentials)?;
     let origin = credentials.origin.clone();
     let asked = async {
@@ -66,6 +67,8 @@ async fn groups(
         Ok(Groups { ids, rules })
     };
     let late = || ApiError::Unreachable(format!("no answer within {:.1} s", LIMIT.as_secs_f64()));
-    let asked = tokio::time::timeout(LIMIT, asked).await.unwrap_or_else(|_| Err(late()));
+    let asked = tokio::time::timeout(LIMIT.saturating_sub(began.elapsed()), asked)
+        .await
+        .unwrap_or_else(|_| Err(late()));
     asked.map_err(|error| Unknown::Api(error, origin))
 }

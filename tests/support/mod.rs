@@ -18,6 +18,7 @@
 
 pub mod daemon;
 pub mod dingtalk;
+pub mod ecs;
 pub mod exposition;
 pub mod http;
 pub mod journal;
@@ -29,6 +30,7 @@ pub mod server;
 pub mod service_manager;
 pub mod settings;
 pub mod stage;
+pub mod tls;
 
 use std::time::Duration;
 

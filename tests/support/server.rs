@@ -12,8 +12,10 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
 
 /// Body of an answer; an error in it breaks the connection off.
 pub type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -69,7 +71,16 @@ impl Server {
         H: Fn(Received) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Answer> + Send + 'static,
     {
-        let listener = TcpListener::bind((ip, 0)).await.expect("the address has a free port");
+        Self::start_at((ip, 0).into(), None, handler).await
+    }
+
+    /// Listens at `address`, by TLS if there is what it takes.
+    pub async fn start_at<H, F>(address: SocketAddr, tls: Option<TlsAcceptor>, handler: H) -> Self
+    where
+        H: Fn(Received) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await.expect("the address has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let accepting = tokio::spawn(async move {
             let mut connections = JoinSet::new();
@@ -77,13 +88,16 @@ impl Server {
                 let Ok((stream, _)) = listener.accept().await else { continue };
                 while connections.try_join_next().is_some() {}
                 stream.set_nodelay(true).ok();
-                let handler = handler.clone();
+                let (handler, tls) = (handler.clone(), tls.clone());
                 connections.spawn(async move {
-                    let service = service_fn(move |request| exchange(handler.clone(), request));
-                    // A client that goes away and a connection closed on purpose both end here.
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                    match tls {
+                        None => serve(stream, handler).await,
+                        // A client that does not trust the certificate goes away.
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => serve(stream, handler).await,
+                            Err(_) => {}
+                        },
+                    }
                 });
             }
         });
@@ -105,6 +119,18 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.accepting.abort();
     }
+}
+
+async fn serve<H, F>(stream: impl AsyncRead + AsyncWrite + Unpin, handler: H)
+where
+    H: Fn(Received) -> F + Clone,
+    F: Future<Output = Answer>,
+{
+    let service = service_fn(move |request| exchange(handler.clone(), request));
+    // A client that goes away and a connection closed on purpose both end here.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }
 
 async fn exchange<H, F>(handler: H, request: Request<Incoming>) -> io::Result<Response<Body>>

@@ -1,14 +1,17 @@
 //! The metadata service of an instance ("Instance metadata"), with a token where it can be had.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
+use tokio::net::TcpStream;
 
 use crate::outbound;
 
 /// An address that is reached from inside an instance alone.
 const SERVICE: &str = "http://100.100.100.200/latest/";
+const ADDRESS: (Ipv4Addr, u16) = (Ipv4Addr::new(100, 100, 100, 200), 80);
 /// How long a token is valid, in seconds: longer than this process lives.
 const TOKEN_LIFE: &str = "60";
 /// Header that asks for a token, and header that carries it.
@@ -17,6 +20,9 @@ const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-aliyun-ecs-metadata-
 /// The longest a request may take: the service is on the same host, and the checks that wait for
 /// it have little time.
 const LIMIT: Duration = Duration::from_millis(900);
+/// The longest the service may take to be there. Elsewhere nobody answers at its address, and
+/// everybody waits for that.
+const CONNECT_LIMIT: Duration = Duration::from_millis(700);
 /// Longest answer that is read, in bytes: credentials with a long token are some thousands.
 const LARGEST: usize = 64 * 1024;
 
@@ -41,6 +47,7 @@ impl Metadata {
     /// Finds the service; nothing when nobody answers. With `only_tokens` it is not asked without
     /// a token.
     pub(super) async fn open(only_tokens: bool) -> Option<Self> {
+        tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect(ADDRESS)).await.ok()?.ok()?;
         let client = outbound::local_client(LIMIT).ok()?;
         let asked = client
             .request(Method::PUT, format!("{SERVICE}api/token"))
@@ -51,10 +58,7 @@ impl Metadata {
             Ok(answer) if answer.status() == StatusCode::OK => {
                 read(answer).await.as_deref().and_then(token)
             }
-            Ok(_) => None,
-            // Nobody is there; without a token it would be the same.
-            Err(error) if error.is_connect() => return None,
-            Err(_) => None,
+            Ok(_) | Err(_) => None,
         };
         (token.is_some() || !only_tokens).then_some(Self { client, token })
     }

@@ -9,6 +9,7 @@ pub(in crate::doctor) mod rules;
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 
@@ -17,6 +18,9 @@ pub(in crate::doctor) use self::credentials::{CredentialsError, Origin, find as 
 pub(in crate::doctor) use self::metadata::{Metadata, Mode};
 use super::facts::Facts;
 
+/// The longest the metadata service may take to say what this host is: others wait for that, and
+/// have to ask the API then.
+const LIMIT: Duration = Duration::from_millis(1_600);
 /// Where the kernel says who made the machine.
 const VENDOR: &str = "/sys/class/dmi/id/sys_vendor";
 
@@ -54,10 +58,13 @@ pub(in crate::doctor) enum Ecs {
 /// Asks the metadata service.
 pub(super) async fn find(facts: &Facts) -> Ecs {
     let only_tokens = facts.variable("ALIBABA_CLOUD_IMDSV1_DISABLED") == Some("true");
-    if let Some(metadata) = Metadata::open(only_tokens).await
-        && let Some(instance) = describe(&metadata).await
-    {
-        return Ecs::Instance { instance, metadata };
+    let asked = async {
+        let metadata = Metadata::open(only_tokens).await?;
+        let instance = describe(&metadata).await?;
+        Some(Ecs::Instance { instance, metadata })
+    };
+    if let Ok(Some(instance)) = tokio::time::timeout(LIMIT, asked).await {
+        return instance;
     }
     if is_made_by_alibaba(Path::new(VENDOR)) { Ecs::Silent } else { Ecs::Elsewhere }
 }

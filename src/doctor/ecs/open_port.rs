@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::acs3::sha256;
-use super::rules::{self, Policy, Rule};
+use super::rules::{self, Policy, Rule, Sources};
 use super::{Api, ApiError, Authorize, CredentialsError, Ecs, credentials};
 use crate::doctor::facts::Facts;
 use crate::doctor::finding::Text;
@@ -134,8 +134,15 @@ pub async fn propose(facts: &Facts, port: u16, source: IpNet) -> Result<Proposal
 /// How it is with the rule among those there are.
 fn state(rules: &[Rule], port: u16, source: IpNet) -> State {
     let opening = rules::opening(rules, port, rules::of(source));
-    if opening.lets_in(source) {
-        let rule = opening.decides(source).map(words::rule).unwrap_or_default();
+    let everywhere = rules::everywhere(rules::of(source));
+    let decides = opening.decides(source);
+    // A rule for everybody is one that should go: what is let in by it alone may well want its own.
+    let own = rules.iter().find(|rule| is(rule, port, source));
+    let enough = decides.filter(|rule| source == everywhere || !is_about(rule, everywhere));
+    if opening.lets_in(source)
+        && let Some(rule) = own.or(enough)
+    {
+        let rule = words::rule(rule);
         return State::Open(Text::new(
             format!("{source} 已经可以访问 TCP {port}（{rule}），无需修改"),
             format!("{source} may reach TCP {port} already ({rule}): nothing to do"),
@@ -159,6 +166,20 @@ fn state(rules: &[Rule], port: u16, source: IpNet) -> State {
         }
         None => State::New,
     }
+}
+
+/// Whether it is the rule that is asked for.
+fn is(rule: &Rule, port: u16, source: IpNet) -> bool {
+    rule.policy == Policy::Accept
+        && rule.priority == 1
+        && rule.tcp
+        && rule.ports == [(port, port)]
+        && is_about(rule, source)
+}
+
+/// Whether it is about this network and no other.
+fn is_about(rule: &Rule, network: IpNet) -> bool {
+    rule.sources == Sources::Networks(vec![network])
 }
 
 impl Proposal {
@@ -207,8 +228,7 @@ impl Proposal {
             api.authorize(&rule).await.map_err(|error| refused(&error))?;
             for _ in 0..LOOKS {
                 let rules = api.group(group).await.map_err(|error| refused(&error))?.rules;
-                let opening = rules::opening(&rules, *port, rules::of(*source));
-                if opening.lets_in(*source) {
+                if rules.iter().any(|rule| is(rule, *port, *source)) {
                     return Ok(Text::new(
                         format!("已添加：{source} 可以访问 TCP {port}，1～2 分钟内生效"),
                         format!(
@@ -242,7 +262,6 @@ fn refused(error: &ApiError) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::ecs::rules::Sources;
 
     #[test]
     fn sources_are_networks_without_host_bits() {
@@ -279,7 +298,14 @@ mod tests {
     fn a_rule_that_would_change_nothing_is_not_proposed() {
         let of = |rules: &[Rule]| state(rules, 9090, "203.0.113.0/24".parse().unwrap());
         assert_eq!(of(&[]), State::New);
-        assert!(matches!(of(&[rule(Policy::Accept, 5, "0.0.0.0/0")]), State::Open(_)));
+        assert!(matches!(of(&[rule(Policy::Accept, 5, "203.0.112.0/22")]), State::Open(_)));
+        // One that lets in everybody should go, and then this one is wanted.
+        let everybody = rule(Policy::Accept, 1, "0.0.0.0/0");
+        assert_eq!(of(std::slice::from_ref(&everybody)), State::New);
+        let both = [everybody.clone(), rule(Policy::Accept, 1, "203.0.113.0/24")];
+        assert!(matches!(of(&both), State::Open(_)));
+        let all = state(&[everybody], 9090, "0.0.0.0/0".parse().unwrap());
+        assert!(matches!(all, State::Open(_)));
         assert_eq!(of(&[rule(Policy::Accept, 5, "203.0.113.7/32")]), State::New);
         assert!(matches!(of(&[rule(Policy::Drop, 1, "203.0.113.7/32")]), State::Overruled(_)));
         assert_eq!(of(&[rule(Policy::Drop, 2, "0.0.0.0/0")]), State::New);

@@ -10,6 +10,7 @@ use crate::doctor::ecs::Instance;
 use crate::doctor::ecs::rules::{self, Family, Opening, Policy, Rule};
 use crate::doctor::facts::Facts;
 use crate::doctor::finding::{Depth, Finding, Remedy, Text};
+use crate::language::Language;
 
 /// Networks that nobody on the Internet is in.
 const PRIVATE: [&str; 6] =
@@ -53,7 +54,14 @@ impl<'a> Scene<'a> {
 
     /// What is to be said of all ports.
     pub(super) fn findings(&self) -> Vec<Finding> {
-        self.entrances.own.iter().flat_map(|own| self.of_own(*own)).collect()
+        let mut findings: Vec<Finding> = Vec::new();
+        for finding in self.entrances.own.iter().flat_map(|own| self.of_own(*own)) {
+            // Several ports may have one proxy before them.
+            if !findings.contains(&finding) {
+                findings.push(finding);
+            }
+        }
+        findings
     }
 
     fn of_own(&self, own: Own) -> Vec<Finding> {
@@ -79,7 +87,11 @@ impl<'a> Scene<'a> {
     /// The bot's own port.
     fn of_port(&self, port: u16, family: Family, opening: &Opening<'_>) -> Finding {
         if let Some(visitor) = self.visitor {
-            return self.of_visitor(port, visitor, opening);
+            let front = self.of_front(family).filter(|_| self.entrances.proxied);
+            return match front {
+                Some(front) if !opening.lets_in(visitor) => front,
+                _ => self.of_visitor(port, visitor, opening),
+            };
         }
         if opening.is_wide(family) {
             return self.wide(port, family, opening);
@@ -245,40 +257,59 @@ impl<'a> Scene<'a> {
                 over.1
             ),
         );
-        let mut remedy = Remedy::new(Text::new(
-            "ECS 控制台 → 实例 → 安全组 → 入方向：删除这条拒绝规则，或把它的优先级数字改大到允许规则之后；1～2 分钟内生效",
-            "ECS console → Instances → Security Groups → Inbound: delete this rule, or give it a higher number than the one that allows; it takes effect within 1 to 2 minutes",
-        ));
-        if !drop.id.is_empty() {
-            remedy = remedy.command(self.revoke(drop));
-        }
-        if accept.is_none() {
-            let source = self.visitor.unwrap_or_else(|| rules::everywhere(Family::V4));
-            remedy = remedy.command(open_port(port, source));
-        }
+        let remedy = self.overrule(port, drop, accept);
         self.fault("security_group_drops", seen, remedy)
+    }
+
+    /// Lets in what `drop` drops, and changes as little else as can be.
+    fn overrule(&self, port: u16, drop: &Rule, accept: Option<&Rule>) -> Remedy {
+        let source = self.visitor.unwrap_or_else(|| rules::everywhere(Family::V4));
+        if drop.priority > 1 {
+            return self.add(port, source);
+        }
+        let alone = drop.ports == [(port, port)];
+        let remedy = if alone {
+            Remedy::new(Text::new(
+                "ECS 控制台 → 实例 → 安全组 → 入方向：删除这条拒绝规则；1～2 分钟内生效",
+                "ECS console → Instances → Security Groups → Inbound: delete this rule; it takes effect within 1 to 2 minutes",
+            ))
+        } else {
+            Remedy::new(Text::new(
+                "ECS 控制台 → 实例 → 安全组 → 入方向：把这条拒绝规则的优先级改为 100，排到允许规则之后（它还管其他端口，不要删除）；1～2 分钟内生效",
+                "ECS console → Instances → Security Groups → Inbound: give this rule priority 100, so that it goes after those that allow (it is about other ports as well: do not delete it); it takes effect within 1 to 2 minutes",
+            ))
+        };
+        let Rule { id, group, .. } = drop;
+        let remedy = match id.as_str() {
+            "" => remedy,
+            _ if alone => remedy.command(self.revoke(drop)),
+            _ => remedy.command(format!(
+                "aliyun ecs ModifySecurityGroupRule --RegionId {} --SecurityGroupId {group} \
+                 --SecurityGroupRuleId {id} --Priority 100",
+                self.region
+            )),
+        };
+        match accept {
+            Some(_) => remedy,
+            None => remedy.command(open_port(port, source)),
+        }
     }
 
     /// Open to everybody.
     fn wide(&self, port: u16, family: Family, opening: &Opening<'_>) -> Finding {
         let wide = opening.decided.iter().find(|(rule, _)| rule.policy == Policy::Accept);
         let all = rules::everywhere(family);
-        let behind = self.entrances.proxied || !self.entrances.front.is_empty();
+        let rule = wide.map(|(rule, _)| words::rule(rule)).unwrap_or_default();
+        let behind = self.entrances.front.first().filter(|_| self.entrances.proxied);
         let seen = Text::new(
-            format!(
-                "TCP {port} 对 {all}（整个互联网）开放，规则 {}",
-                wide.map(|(rule, _)| words::rule(rule)).unwrap_or_default()
-            ),
-            format!(
-                "TCP {port} is open to {all}, the whole Internet, by rule {}",
-                wide.map(|(rule, _)| words::rule(rule)).unwrap_or_default()
-            ),
+            format!("TCP {port} 对 {all}（整个互联网）开放，规则 {rule}"),
+            format!("TCP {port} is open to {all}, the whole Internet, by rule {rule}"),
         );
-        let advice = if behind {
+        let advice = if let Some(front) = behind {
             Text::new(
-                format!("外部经反向代理（443）访问即可：删除这条规则，{port} 只留给本机"),
+                format!("外部经反向代理（{front}）访问即可：删除这条规则，{port} 只留给本机"),
                 format!(
-                    "Callers come by the proxy on 443: delete this rule, and leave {port} to this host"
+                    "Callers come by the proxy on {front}: delete this rule, and leave {port} to this host"
                 ),
             )
         } else {
@@ -287,14 +318,17 @@ impl<'a> Scene<'a> {
                 "It works. Safer: open it to your own network only; where DingTalk calls back (from addresses that are not fixed), put nginx before it and open 443 alone. Add the narrower rule first, then delete the wide one",
             )
         };
+        let wide = wide.map(|(rule, _)| *rule);
+        let alone = wide.is_some_and(|rule| rule.ports == [(port, port)]);
+        let advice = if alone { advice } else { with_other_ports(&advice) };
         let mut remedy = Remedy::new(advice);
-        if !behind {
+        if behind.is_none() {
             let narrow = self.operator.filter(|operator| rules::of(*operator) == family);
             let narrow = narrow.map_or_else(|| "'CIDR'".to_owned(), |network| network.to_string());
             remedy = remedy
                 .command(format!("dingbot doctor --open-port --port {port} --source {narrow}"));
         }
-        if let Some((rule, _)) = wide.filter(|(rule, _)| !rule.id.is_empty()) {
+        if let Some(rule) = wide.filter(|rule| alone && !rule.id.is_empty()) {
             remedy = remedy.command(self.revoke(rule));
         }
         Finding::warning("security_group_wide_open", Depth::Note, seen, remedy)
@@ -384,6 +418,20 @@ fn open(port: u16, opening: &Opening<'_>) -> Finding {
         Text::new(
             format!("TCP {port} 对 {from} 开放，规则 {rule}"),
             format!("TCP {port} is open to {from}, by rule {rule}"),
+        ),
+    )
+}
+
+/// The same about a rule that is for more ports than this one.
+fn with_other_ports(advice: &Text) -> Text {
+    Text::new(
+        format!(
+            "{}。这条规则还放行其他端口（例如 SSH 22）：先给它们单独加规则，再删除它",
+            advice.of(Language::Chinese)
+        ),
+        format!(
+            "{}. The rule lets in other ports as well, perhaps SSH: give those rules of their own before it is deleted",
+            advice.of(Language::English)
         ),
     )
 }

@@ -1,0 +1,76 @@
+//! Certificates of an authority of the test's own, made by openssl.
+
+use std::fs::{self, File};
+use std::io::{BufReader, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// The authority, and a certificate by it.
+#[derive(Debug)]
+pub struct Certificate {
+    folder: TempDir,
+}
+
+impl Certificate {
+    /// What is missing to make one: a reason to skip the test.
+    pub fn missing() -> Option<String> {
+        match Command::new("openssl").arg("version").output() {
+            Err(e) if e.kind() == ErrorKind::NotFound => Some("`openssl` is not installed".into()),
+            _ => None,
+        }
+    }
+
+    /// Of these host names.
+    pub fn new(names: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("dingbot-tls-").tempdir().unwrap();
+        let names: Vec<String> = names.iter().map(|name| format!("DNS:{name}")).collect();
+        let leaf = format!(
+            "subjectAltName = {}\nbasicConstraints = critical, CA:FALSE\n\
+             extendedKeyUsage = serverAuth\n",
+            names.join(",")
+        );
+        fs::write(folder.path().join("leaf.conf"), leaf).unwrap();
+        let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+        let authority = ["req", "-x509", "-days", "2", "-subj", "/CN=test authority"];
+        openssl(
+            folder.path(),
+            &[&authority[..], &key, &["-keyout", "ca.key", "-out", "ca.pem"]].concat(),
+        );
+        let request = ["req", "-subj", "/CN=test"];
+        openssl(
+            folder.path(),
+            &[&request[..], &key, &["-keyout", "leaf.key", "-out", "leaf.csr"]].concat(),
+        );
+        let sign = ["x509", "-req", "-days", "2", "-in", "leaf.csr", "-extfile", "leaf.conf"];
+        let by = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "leaf.pem"];
+        openssl(folder.path(), &[&sign[..], &by].concat());
+        Self { folder }
+    }
+
+    /// The authority's own certificate, as `SSL_CERT_FILE` names it.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// What a server needs to speak TLS with it.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let open = |name: &str| BufReader::new(File::open(self.folder.path().join(name)).unwrap());
+        let chain = CertificateDer::pem_reader_iter(open("leaf.pem"));
+        let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_reader(open("leaf.key")).unwrap();
+        let config = ServerConfig::builder().with_no_client_auth();
+        TlsAcceptor::from(Arc::new(config.with_single_cert(chain, key).unwrap()))
+    }
+}
+
+fn openssl(folder: &Path, arguments: &[&str]) {
+    let output = Command::new("openssl").args(arguments).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+}
