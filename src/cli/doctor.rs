@@ -11,10 +11,12 @@ use ipnet::IpNet;
 
 use self::open_port::Wish;
 use crate::config::Sources;
+use crate::doctor;
 use crate::doctor::ecs::open_port::source;
 use crate::doctor::facts::Facts;
 use crate::doctor::finding::State;
-use crate::doctor::{self, report::Report};
+use crate::doctor::report::Report;
+use crate::doctor::target::{self, Target};
 use crate::language::Language;
 
 /// Nothing failed, and there are warnings.
@@ -22,6 +24,9 @@ const ONLY_WARNINGS: u8 = 2;
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
+    /// Look at this server from here instead, such as http://8.222.215.42:9090: from a laptop
+    #[arg(long, value_name = "URL", conflicts_with_all = ["open_port", "source"])]
+    target: Option<Target>,
     /// Language of the report [default: from `LC_ALL`, `LC_MESSAGES` or `LANG`]
     #[arg(long, value_enum, value_name = "LANGUAGE")]
     lang: Option<Lang>,
@@ -68,7 +73,12 @@ impl Doctor {
             let wish = Wish { port: self.port, source, yes: self.yes };
             return runtime.block_on(open_port::run(&facts, wish, language, out));
         }
-        let report = runtime.block_on(doctor::examine(&facts));
+        let report = runtime.block_on(async {
+            match &self.target {
+                Some(target) => target::examine(target, |name| facts.variable(name)).await,
+                None => doctor::examine(&facts).await,
+            }
+        });
         // A command or a name that hangs on a thread of its own is not waited for.
         runtime.shutdown_background();
         if self.json {

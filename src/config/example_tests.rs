@@ -43,3 +43,14 @@ fn the_example_has_every_setting() {
     let text = robots.join("\n").replace("access_token = \"\"", "access_token = \"t\"");
     assert_eq!(loaded(&text).settings.dingtalk.group_robots.len(), 1);
 }
+
+#[test]
+fn the_settings_in_the_page_about_alerts_are_valid() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/alerts.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let (_, rest) = page.split_once("```toml\n").expect("settings");
+    let (text, _) = rest.split_once("```").expect("their end");
+    let text: Vec<&str> = text.lines().map(str::trim_start).collect();
+    let robots = loaded(&text.join("\n")).settings.dingtalk.group_robots;
+    assert_eq!((robots.len(), robots[0].mention_mobiles.len()), (1, 2));
+}

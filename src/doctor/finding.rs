@@ -133,6 +133,16 @@ impl Text {
     pub fn of(&self, language: Language) -> &str {
         language.pick(&self.zh, &self.en)
     }
+
+    /// The sentence in Chinese.
+    pub fn chinese(&self) -> &str {
+        &self.zh
+    }
+
+    /// The sentence in English.
+    pub fn english(&self) -> &str {
+        &self.en
+    }
 }
 
 /// What mends it.

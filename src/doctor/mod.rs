@@ -18,10 +18,12 @@ mod firewall;
 mod https;
 mod listening;
 mod machine;
+mod probe;
 mod reach;
 pub mod report;
 mod security_group;
 mod service;
+pub mod target;
 mod upstreams;
 
 use std::time::Duration;

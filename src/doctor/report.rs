@@ -60,6 +60,16 @@ impl Report {
         self.sections.iter().flat_map(|section| &section.findings)
     }
 
+    /// When nothing is to be mended.
+    fn praise(&self, language: Language) -> &'static str {
+        if self.findings().any(|finding| finding.state == State::Unseen) {
+            let english = "Nothing wrong that can be seen from here; ⏳ marks what cannot";
+            language.pick("从这里能看到的都正常；⏳ 是从这里看不到的", english)
+        } else {
+            language.pick("一切正常", "Everything is well")
+        }
+    }
+
     /// As JSON, in both languages.
     pub fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
         let machine =
@@ -73,38 +83,49 @@ impl Report {
         let verdict = self.verdict();
         let sign = verdict.sign();
         match self.first() {
-            None => writeln!(out, "{sign} {}", language.pick("一切正常", "Everything is well"))?,
+            None => writeln!(out, "{sign} {}", self.praise(language))?,
             Some(first) => {
                 let title = match verdict {
                     State::Failed => language.pick("先解决这一条", "Mend this first"),
                     _ => language.pick("可用，但请注意", "It works, but take note"),
                 };
                 writeln!(out, "{sign} {title}")?;
-                write_finding(first, language, out)?;
+                write_seen(first, language, out)?;
+                write_remedy(first, language, out)?;
             }
         }
         for section in &self.sections {
             writeln!(out, "\n{}", section.area.title(language))?;
             for finding in &section.findings {
-                write_finding(finding, language, out)?;
+                write_seen(finding, language, out)?;
+                // What mends the first of all stands above.
+                if !self.first().is_some_and(|first| std::ptr::eq(first, finding)) {
+                    write_remedy(finding, language, out)?;
+                }
             }
         }
         Ok(())
     }
 }
 
-/// A finding, with what other programs and hosts said made harmless for the terminal.
-fn write_finding(finding: &Finding, language: Language, out: &mut dyn Write) -> io::Result<()> {
-    let indented = |text: &str, indent: &str| visible(text).replace('\n', &format!("\n{indent}"));
+fn write_seen(finding: &Finding, language: Language, out: &mut dyn Write) -> io::Result<()> {
     let seen = indented(finding.seen.of(language), "     ");
-    writeln!(out, "  {} {seen}", finding.state.sign())?;
-    if let Some(Remedy { text, commands }) = &finding.remedy {
-        writeln!(out, "     → {}", indented(text.of(language), "       "))?;
-        for command in commands {
-            writeln!(out, "       $ {}", indented(command, "         "))?;
-        }
+    writeln!(out, "  {} {seen}", finding.state.sign())
+}
+
+fn write_remedy(finding: &Finding, language: Language, out: &mut dyn Write) -> io::Result<()> {
+    let Some(Remedy { text, commands }) = &finding.remedy else { return Ok(()) };
+    writeln!(out, "     → {}", indented(text.of(language), "       "))?;
+    for command in commands {
+        writeln!(out, "       $ {}", indented(command, "         "))?;
     }
     Ok(())
+}
+
+/// A text with its later lines indented, and with what other programs and hosts put into it made
+/// harmless for the terminal.
+fn indented(text: &str, indent: &str) -> String {
+    visible(text).replace('\n', &format!("\n{indent}"))
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ const MAX_COMMON_BYTES: usize = 2_500;
 const MAX_TITLE: usize = 40;
 const MAX_NAME: usize = 100;
 const MAX_VALUE: usize = 300;
-const MAX_ANNOTATION: usize = 1_000;
+const MAX_ANNOTATION: usize = 500;
 /// Most lines of an annotation that are shown.
 const MAX_LINES: usize = 12;
 /// Longest address that becomes a link, in bytes.
@@ -158,6 +158,18 @@ impl Lines {
         }
     }
 
+    /// Adds lines for which room was kept.
+    fn insert(&mut self, lines: &str) {
+        self.text.push_str(lines);
+    }
+
+    /// Has the next item of a list stand in a line of its own, after a blank one if it is the first.
+    fn begin_item(&mut self) {
+        if !self.text.ends_with('\n') {
+            self.push("\n\n");
+        }
+    }
+
     fn finish(self) -> String {
         if self.room == 0 { self.text.trim_end().to_owned() + "\n\n…" } else { self.text }
     }
@@ -182,7 +194,9 @@ impl Scribe<'_> {
             (firing, 0) => format!("告警 {firing}"),
             (firing, resolved) => format!("告警 {firing}，恢复 {resolved}"),
         };
-        cut(&format!("{mark} {counts}：{}", self.subject()), MAX_TITLE)
+        let subject = self.subject();
+        let colon = if subject.is_empty() { "" } else { "：" };
+        cut(&format!("{mark} {counts}{colon}{subject}"), MAX_TITLE)
     }
 
     /// What it is about: the name that all alerts have, or what groups them, or the first's name.
@@ -219,24 +233,20 @@ impl Scribe<'_> {
     fn common(&self, lines: &mut Lines) {
         let Notification { group_labels, common_labels, common_annotations, .. } =
             self.notification;
-        if !group_labels.is_empty() {
-            let group: Vec<String> =
-                group_labels.iter().map(|(name, value)| pair(name, value)).collect();
-            lines.push(&format!("\n\n分组 Group：{}", group.join("，")));
-        }
-        let others: Vec<String> = common_labels
+        pairs("\n\n分组 Group：", group_labels.iter(), lines);
+        let others = common_labels
             .iter()
-            .filter(|(name, _)| !group_labels.contains_key(*name) && !is_in_the_name(name))
-            .map(|(name, value)| pair(name, value))
-            .collect();
-        if !others.is_empty() {
-            lines.push(&format!("\n\n共同 Common：{}", others.join("，")));
-        }
-        annotations(common_annotations, &Pairs::new(), lines);
+            .filter(|(name, _)| !group_labels.contains_key(*name) && !is_in_the_name(name));
+        pairs("\n\n共同 Common：", others, lines);
+        let none = Pairs::new();
+        sentences(common_annotations, &none, lines);
+        other_annotations(common_annotations, &none, lines);
     }
 
     fn alert(&self, alert: &Alert) -> String {
-        let mut lines = Lines::new(MAX_ALERT_BYTES);
+        let times = format!("\n\n{}", self.times(alert));
+        // However long the sentences are, there is room for them.
+        let mut lines = Lines::new(MAX_ALERT_BYTES - markdown::json_bytes(&times));
         let severity = alert.label("severity").map(|text| escaped(text, MAX_NAME) + " · ");
         let mark = if alert.is_firing() { Severity::of(alert).mark() } else { "✅" };
         let name = escaped(alert.label("alertname").unwrap_or("未命名 unnamed"), MAX_NAME);
@@ -249,15 +259,15 @@ impl Scribe<'_> {
         } else {
             (&none, &none)
         };
-        annotations(&alert.annotations, common_annotations, &mut lines);
-        lines.push("\n\n");
-        lines.push(&self.times(alert));
+        sentences(&alert.annotations, common_annotations, &mut lines);
+        lines.insert(&times);
         for (name, value) in &alert.labels {
             if !is_in_the_name(name) && common_labels.get(name) != Some(value) {
                 let (name, value) = (escaped(name, MAX_NAME), escaped(value, MAX_VALUE));
                 lines.push(&format!("- {name}：{value}\n"));
             }
         }
+        other_annotations(&alert.annotations, common_annotations, &mut lines);
         lines.finish().trim_end().to_owned()
     }
 
@@ -321,37 +331,46 @@ fn is_in_the_name(label: &str) -> bool {
     IN_THE_NAME.contains(&label)
 }
 
-/// Annotations, without those that are in `said`: first the sentences, then the others by name.
-fn annotations(all: &Pairs, said: &Pairs, lines: &mut Lines) {
-    let new = |name: &str| all.get(name).filter(|value| said.get(name) != Some(value));
-    for text in SENTENCES.iter().filter_map(|name| new(name)) {
+/// The annotations that are sentences, without those that are in `said`.
+fn sentences(all: &Pairs, said: &Pairs, lines: &mut Lines) {
+    for text in SENTENCES.iter().filter_map(|name| new(name, all, said)) {
         // Lines stay lines: a list of hosts in a description would be hard to read as one.
-        let sentences = cut(text, MAX_ANNOTATION);
-        let sentences = sentences.lines().map(markdown::escape).filter(|line| !line.is_empty());
-        let quoted: Vec<String> =
-            sentences.take(MAX_LINES).map(|line| format!("> {line}")).collect();
-        if !quoted.is_empty() {
-            lines.push(&format!("\n\n{}", quoted.join("  \n")));
+        let text = cut(text, MAX_ANNOTATION);
+        let quoted = text.lines().map(markdown::escape).filter(|line| !line.is_empty());
+        for (index, line) in quoted.take(MAX_LINES).enumerate() {
+            lines.push(if index == 0 { "\n\n" } else { "  \n" });
+            lines.push(&format!("> {line}"));
         }
-    }
-    let others = all.keys().filter(|name| !SENTENCES.contains(&name.as_str()));
-    let others: Vec<String> = others
-        .filter_map(|name| {
-            let value = new(name)?;
-            let name = escaped(name, MAX_NAME);
-            let shown = link(&name, value)
-                .unwrap_or_else(|| format!("{name}：{}", escaped(value, MAX_ANNOTATION)));
-            Some(format!("- {shown}"))
-        })
-        .collect();
-    if !others.is_empty() {
-        lines.push("\n\n");
-        others.iter().for_each(|line| lines.push(&format!("{line}\n")));
     }
 }
 
-fn pair(name: &str, value: &str) -> String {
-    format!("{}={}", escaped(name, MAX_NAME), escaped(value, MAX_VALUE))
+/// The other annotations, by name, as the items of a list that may have begun.
+fn other_annotations(all: &Pairs, said: &Pairs, lines: &mut Lines) {
+    let others = all.keys().filter(|name| !SENTENCES.contains(&name.as_str()));
+    for (name, value) in others.filter_map(|name| Some((name, new(name, all, said)?))) {
+        let name = escaped(name, MAX_NAME);
+        let shown = link(&name, value)
+            .unwrap_or_else(|| format!("{name}：{}", escaped(value, MAX_ANNOTATION)));
+        lines.begin_item();
+        lines.push(&format!("- {shown}\n"));
+    }
+}
+
+/// The value of an annotation, unless it is in `said`.
+fn new<'a>(name: &str, all: &'a Pairs, said: &Pairs) -> Option<&'a String> {
+    all.get(name).filter(|value| said.get(name) != Some(value))
+}
+
+/// `name=value`, one behind the other, after a heading; nothing if there is none.
+fn pairs<'a>(
+    heading: &str,
+    all: impl Iterator<Item = (&'a String, &'a String)>,
+    lines: &mut Lines,
+) {
+    for (index, (name, value)) in all.enumerate() {
+        lines.push(if index == 0 { heading } else { "，" });
+        lines.push(&format!("{}={}", escaped(name, MAX_NAME), escaped(value, MAX_VALUE)));
+    }
 }
 
 /// Text from elsewhere, on one line.

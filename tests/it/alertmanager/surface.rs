@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{ON_CALL, POSTED, firing, post, stage, takes, with};
 use crate::support::PATIENCE;
 use crate::support::dingtalk::{GROUP_SECRET, GROUP_TOKEN, Via};
-use crate::support::http::Answer;
+use crate::support::http::{Answer, Rude};
 use crate::support::service_manager::ServiceManager;
 use crate::support::stage::Stage;
 
@@ -180,11 +180,13 @@ async fn a_reload_changes_robots_mentions_and_keys() {
 #[tokio::test]
 async fn what_is_larger_than_the_limit_is_refused_and_said_so() {
     let stage = with(|settings| settings.set("server.max_body_bytes", "1024")).await;
-    let body = vec![b' '; 16 * 1024 * 1024 + 1];
-    let request = stage.daemon.client().post(stage.daemon.url("/dingtalk/ops/send"));
-    let request = request.header("content-type", "application/json").body(body);
-    let message = Answer::of(request.send().await.unwrap()).await.error(413);
-    assert!(message.contains("max_alerts"), "{message}");
+    let mut rude = Rude::connect(stage.daemon.address()).await.unwrap();
+    let head = "POST /dingtalk/ops/send HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+    let length = 16 * 1024 * 1024 + 1;
+    rude.send(format!("{head}content-length: {length}\r\n\r\n").as_bytes()).await.unwrap();
+    let answer = rude.answer(PATIENCE).await.unwrap().unwrap();
+    let message = String::from_utf8_lossy(&answer.body).into_owned();
+    assert!(answer.status == 413 && message.contains("max_alerts"), "{answer:?}");
     let refused = |line: &String| line.contains("alerts refused").then_some(());
     assert!(stage.daemon.log().find(0, PATIENCE, refused).await.is_some());
     // Alerts are not what `max_body_bytes` is small for.

@@ -1,0 +1,392 @@
+//! A server seen from another machine: its name, the way to it, its certificate, its answer.
+//!
+//! Nothing is known here of the host on the other side; what comes back tells which side to look
+//! at.
+
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use hyper::Method;
+use hyper::header::ALLOW;
+use tokio::time::timeout;
+use url::{Host, Url};
+
+use super::finding::{Area, Depth, Finding, Remedy, Text};
+use super::probe::{Failure, Knock, Outcome, Trouble, Voice};
+use super::report::{Report, Section};
+
+/// The longest a name may take to be resolved.
+const RESOLVE: Duration = Duration::from_millis(1_500);
+/// Of a name's addresses, so many are tried.
+const ADDRESSES: usize = 6;
+/// Variables by which other programs go through a proxy, which this one does not.
+const PROXIES: [&str; 6] =
+    ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+
+/// The server to be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    tls: bool,
+    host: Host,
+    port: u16,
+}
+
+/// Why a text names no server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the address of a server; write http://ADDRESS:PORT or https://NAME")]
+pub struct NoTarget;
+
+impl FromStr for Target {
+    type Err = NoTarget;
+
+    /// A URL, or without its scheme `HOST` or `HOST:PORT`. The path does not matter.
+    fn from_str(text: &str) -> Result<Self, NoTarget> {
+        let text = text.trim();
+        let url = match text.contains("://") {
+            true => Url::parse(text),
+            // An IPv6 address without its brackets.
+            false if text.parse::<std::net::Ipv6Addr>().is_ok() => {
+                Url::parse(&format!("http://[{text}]"))
+            }
+            false => Url::parse(&format!("http://{text}")),
+        };
+        let url = url.map_err(|_| NoTarget)?;
+        let tls = match url.scheme() {
+            "http" => false,
+            "https" => true,
+            _ => return Err(NoTarget),
+        };
+        let host = url.host().ok_or(NoTarget)?.to_owned();
+        let port = url.port_or_known_default().ok_or(NoTarget)?;
+        Ok(Self { tls, host, port })
+    }
+}
+
+impl Target {
+    fn name(&self) -> String {
+        match &self.host {
+            Host::Domain(name) => name.clone(),
+            Host::Ipv4(address) => address.to_string(),
+            Host::Ipv6(address) => address.to_string(),
+        }
+    }
+
+    fn knock(&self, ip: IpAddr) -> Knock {
+        Knock { host: self.name(), tls: self.tls, ..Knock::health(SocketAddr::new(ip, self.port)) }
+    }
+}
+
+/// Looks at a server from here. `variable` reads the environment.
+pub async fn examine<'a>(target: &Target, variable: impl Fn(&str) -> Option<&'a str>) -> Report {
+    let mut findings = Vec::new();
+    if let Some(name) = PROXIES.iter().find(|name| variable(name).is_some()) {
+        findings.push(Finding::fine(
+            "proxy_not_used",
+            Text::new(
+                format!("环境变量 {name} 设置了代理；这里直接连接，不经过它"),
+                format!("{name} names a proxy; this connects directly, without it"),
+            ),
+        ));
+    }
+    match resolve(target).await {
+        Err(finding) => findings.push(*finding),
+        Ok((addresses, note)) => {
+            findings.extend(note);
+            let knocks = addresses.iter().map(|ip| async {
+                let knock = target.knock(*ip);
+                let outcome = knock.outcome().await;
+                let mut found = vec![finding(&knock, &outcome)];
+                if outcome.is_well() {
+                    found.push(callbacks(&knock).await);
+                }
+                found
+            });
+            findings.extend(join_all(knocks).await.into_iter().flatten());
+        }
+    }
+    Report::new(vec![Section { area: Area::Target, findings }])
+}
+
+/// The addresses of the target; of a name, with what was seen.
+async fn resolve(target: &Target) -> Result<(Vec<IpAddr>, Option<Finding>), Box<Finding>> {
+    let name = match &target.host {
+        Host::Ipv4(address) => return Ok((vec![(*address).into()], None)),
+        Host::Ipv6(address) => return Ok((vec![(*address).into()], None)),
+        Host::Domain(name) => name,
+    };
+    let looked_up = timeout(RESOLVE, tokio::net::lookup_host((name.as_str(), target.port))).await;
+    let mut addresses: Vec<IpAddr> = match &looked_up {
+        Ok(Ok(_)) => Vec::new(),
+        Ok(Err(error)) => return Err(Box::new(not_resolved(name, &error.to_string()))),
+        Err(_) => {
+            let why = format!("no answer within {RESOLVE:?}");
+            return Err(Box::new(not_resolved(name, &why)));
+        }
+    };
+    for address in looked_up.into_iter().flatten().flatten() {
+        if !addresses.contains(&address.ip()) {
+            addresses.push(address.ip());
+        }
+    }
+    addresses.truncate(ADDRESSES);
+    let listed = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let note = Finding::fine(
+        "name_resolved",
+        Text::new(format!("{name} 解析到 {listed}"), format!("{name} is {listed}")),
+    );
+    Ok((addresses, Some(note)))
+}
+
+fn not_resolved(name: &str, why: &str) -> Finding {
+    Finding::failed(
+        "name_not_resolved",
+        Depth::Network,
+        Text::new(
+            format!("域名 {name} 解析不了：{why}"),
+            format!("the name {name} does not resolve: {why}"),
+        ),
+        Remedy::new(Text::new(
+            "检查拼写；在云解析 DNS 控制台确认有指向公网 IP 的 A 记录；新加的记录要等几分钟。\
+             先用 IP 试：dingbot doctor --target http://公网IP:端口",
+            "Check its spelling; in the DNS console, see that it has an A record with the public \
+             address; a new one takes minutes. Try the address itself meanwhile: dingbot doctor \
+             --target http://ADDRESS:PORT",
+        ))
+        .command(format!("nslookup {name}")),
+    )
+}
+
+fn finding(knock: &Knock, outcome: &Outcome) -> Finding {
+    let (url, seen, ip) = (knock.url(), outcome.seen(), knock.address.ip());
+    let place = if knock.host == ip.to_string() { url } else { format!("{url} ({ip})") };
+    let seen =
+        Text::new(format!("{place}：{}", seen.chinese()), format!("{place}: {}", seen.english()));
+    if outcome.is_well() {
+        return Finding::fine("healthy", seen);
+    }
+    let code = match outcome {
+        Outcome::Failed(Failure::Refused) => "connect_refused",
+        Outcome::Failed(Failure::ConnectTimedOut) => "connect_timed_out",
+        other => other.code(),
+    };
+    Finding::failed(code, Depth::Reach, seen, remedy(knock, outcome))
+}
+
+/// Which side to look at.
+fn remedy(knock: &Knock, outcome: &Outcome) -> Remedy {
+    let port = knock.address.port();
+    let on_the_host = "sudo dingbot doctor";
+    let (text, command) = match outcome {
+        Outcome::Failed(Failure::ConnectTimedOut) => (
+            Text::new(
+                format!(
+                    "包被丢弃了。先看云上：ECS 控制台 → 实例 → 安全组 → 入方向，放行 TCP {port}/{port}，\
+                     授权对象包含你的出口 IP，等 1-2 分钟；已经放行的话，看服务器自己的防火墙，\
+                     并确认公网 IP 没有变。在服务器上运行："
+                ),
+                format!(
+                    "The packets are dropped. First the cloud: ECS console → instance → security \
+                     group → inbound: allow TCP {port}/{port} from a source that holds your \
+                     address, and wait a minute or two. If it does already, the host's own \
+                     firewall; and check that the public address is still this one. On the host:"
+                ),
+            ),
+            on_the_host.to_owned(),
+        ),
+        Outcome::Failed(Failure::Refused) => (
+            Text::new(
+                format!(
+                    "包到了服务器，但 {port} 端口没有服务在听（没启动、端口不对、只监听 127.0.0.1），\
+                     或防火墙拒绝。安全组没有问题。在服务器上运行："
+                ),
+                format!(
+                    "The packets arrive, and nothing listens on port {port} there (not started, \
+                     another port, on 127.0.0.1 only), or a firewall rejects them. The security \
+                     group is fine. On the host:"
+                ),
+            ),
+            on_the_host.to_owned(),
+        ),
+        Outcome::Failed(Failure::Unreachable(_)) => (
+            Text::new(
+                "这台机器没有到那里的路：看本机网络；IPv6 地址还要本机有 IPv6",
+                "This machine has no way there: look at its own network; an IPv6 address needs IPv6 \
+                 here, too",
+            ),
+            format!("ip route get {}", knock.address.ip()),
+        ),
+        Outcome::Failed(Failure::Reset | Failure::Silent) => (
+            Text::new(
+                "连接到了服务器，但没有得到应答：进程卡住、容器内没有监听，或中间设备切断。在服务器上运行：",
+                "The connection is there, and no answer: the process hangs, nothing listens inside \
+                 the container, or something in between cuts. On the host:",
+            ),
+            on_the_host.to_owned(),
+        ),
+        Outcome::Failed(Failure::IsTls) => (
+            Text::new("用 https:// 再试", "Try again with https://"),
+            format!("dingbot doctor --target https://{}:{port}", knock.host),
+        ),
+        Outcome::Failed(Failure::NotTls) => (
+            Text::new("用 http:// 再试", "Try again with http://"),
+            format!("dingbot doctor --target http://{}:{port}", knock.host),
+        ),
+        Outcome::Distrusted(trouble, _) => return certificate(knock, trouble),
+        Outcome::Said(Voice::Unserved(_), _) => (
+            Text::new(
+                "反向代理在，机器人不在：看 proxy_pass 的地址和端口，以及 dingbot 是否在运行。在服务器上运行：",
+                "The reverse proxy is there, the bot behind it is not: look at the address and port \
+                 of proxy_pass, and whether dingbot runs. On the host:",
+            ),
+            on_the_host.to_owned(),
+        ),
+        Outcome::Said(Voice::Unwell(_), _) => (
+            Text::new(
+                "网络是通的，机器人自己有问题。在服务器上运行：",
+                "The way is open; the bot itself is unwell. On the host:",
+            ),
+            on_the_host.to_owned(),
+        ),
+        Outcome::Said(Voice::Intercepted(_, by), _) if by == "ICP" => (
+            Text::new(
+                "给域名办 ICP 备案，或先用 IP 和端口访问",
+                "File the domain for ICP, or use the address and port meanwhile",
+            ),
+            format!("curl -v {}", knock.url()),
+        ),
+        Outcome::Said(Voice::Intercepted(..), _) => (
+            Text::new(
+                "换一个网络试（比如手机热点）；公司网络里请管理员放行这个地址",
+                "Try from another network, such as a phone's; in a company's, have this address let \
+                 through",
+            ),
+            format!("curl -v --noproxy '*' {}", knock.url()),
+        ),
+        Outcome::Said(Voice::Redirected(_, to), _) => (
+            Text::new(
+                "如果那里就是机器人（例如 http 跳到 https），用那个地址再试；否则这个端口是别的服务",
+                "If the bot is there (as where http leads to https), try that address; else this \
+                 port is another service's",
+            ),
+            format!("dingbot doctor --target {}", target_of(to)),
+        ),
+        _ => (
+            Text::new(
+                "这个地址是别的服务：核对 IP 和端口；服务器上看是谁在监听：",
+                "This address is another service's: check address and port; on the host, see who \
+                 listens:",
+            ),
+            format!("sudo ss -ltnp 'sport = :{port}'"),
+        ),
+    };
+    Remedy::new(text).command(command)
+}
+
+/// An address that came from outside, as far as it may be typed.
+fn target_of(location: &str) -> String {
+    let url = Url::parse(location).ok().filter(Url::has_host);
+    let base = url.map(|url| url.origin().ascii_serialization());
+    base.unwrap_or_else(|| "https://NAME".into())
+}
+
+fn certificate(knock: &Knock, trouble: &Trouble) -> Remedy {
+    let host = &knock.host;
+    let text = match trouble {
+        Trouble::Expired => Text::new(
+            "续期证书并重新加载 nginx；钉钉不会回调证书过期的地址",
+            "Renew the certificate and reload nginx; DingTalk does not call an address whose \
+             certificate has expired",
+        ),
+        Trouble::NotYetValid => Text::new(
+            "先核对本机时间，再核对证书的生效日期",
+            "Check the time of this machine, then the date of the certificate",
+        ),
+        Trouble::WrongName => Text::new(
+            format!("用证书上的域名访问，或申请包含 {host} 的证书"),
+            format!("Use the name that is on the certificate, or get one for {host}"),
+        ),
+        Trouble::Untrusted | Trouble::Other(_) => Text::new(
+            "换成受信任机构签发的证书，并在 nginx 里配置完整证书链 (fullchain.pem)",
+            "Use a certificate of a trusted authority, and the whole chain in nginx (fullchain.pem)",
+        ),
+    };
+    Remedy::new(text).command(format!(
+        "openssl s_client -connect {} -servername {host} </dev/null | openssl x509 -noout -subject \
+         -issuer -dates",
+        knock.address
+    ))
+}
+
+/// Whether callbacks get through: `/webhook` takes `POST` alone, and says so.
+async fn callbacks(knock: &Knock) -> Finding {
+    let knock = Knock { path: "/webhook".into(), ..knock.clone() };
+    let url = knock.url();
+    let status = match knock.ask().await {
+        Ok(answer) => {
+            let post =
+                answer.headers.get(ALLOW).is_some_and(|allow| allow == Method::POST.as_str());
+            if answer.status.as_u16() == 405 && post {
+                return Finding::fine(
+                    "webhook_reached",
+                    Text::new(
+                        format!("{url} 可以接收钉钉回调"),
+                        format!("{url} can take DingTalk's callbacks"),
+                    ),
+                );
+            }
+            format!("HTTP {}", answer.status.as_u16())
+        }
+        Err(failure) => failure.to_string(),
+    };
+    Finding::failed(
+        "webhook_unreached",
+        Depth::Proxy,
+        Text::new(
+            format!("/health 正常，但 {url} 没有到达机器人：{status}"),
+            format!("/health is fine, and {url} does not lead to the bot: {status}"),
+        ),
+        Remedy::new(Text::new(
+            "让反向代理把 /webhook 也转给机器人",
+            "Have the reverse proxy pass /webhook on to the bot, too",
+        )),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(text: &str) -> Option<(bool, String, u16)> {
+        let target: Target = text.parse().ok()?;
+        Some((target.tls, target.name(), target.port))
+    }
+
+    #[test]
+    fn a_server_is_named_in_many_ways() {
+        let plain = Some((false, "8.222.215.42".to_owned(), 9090));
+        for text in [
+            "http://8.222.215.42:9090",
+            "8.222.215.42:9090",
+            " http://8.222.215.42:9090/health?x=1",
+        ] {
+            assert_eq!(target(text), plain, "{text}");
+        }
+        assert_eq!(target("https://bot.example.com"), Some((true, "bot.example.com".into(), 443)));
+        assert_eq!(target("bot.example.com"), Some((false, "bot.example.com".into(), 80)));
+        assert_eq!(target("[2001:db8::1]:9090"), Some((false, "2001:db8::1".into(), 9090)));
+        assert_eq!(target("2001:db8::1"), Some((false, "2001:db8::1".into(), 80)));
+        for nonsense in ["", "ftp://x", "http://", "http://a b", "8.222.215.42:90900", "file:///x"]
+        {
+            assert_eq!(target(nonsense), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn a_redirection_is_not_typed_as_it_came() {
+        assert_eq!(target_of("https://a.example/x; rm -rf /"), "https://a.example");
+        assert_eq!(target_of("/login"), "https://NAME");
+        assert_eq!(target_of("$(reboot)"), "https://NAME");
+    }
+}
