@@ -44,7 +44,7 @@ fn a_port_that_no_rule_names_is_closed() {
 
 #[test]
 fn a_rule_that_drops_is_named() {
-    let rules = vec![accept("9090/9090", "0.0.0.0/0"), drop(1, "9090/9090", "0.0.0.0/0")];
+    let rules = [accept("9090/9090", "0.0.0.0/0"), drop(1, "9090/9090", "0.0.0.0/0")];
     let id = rules[1]["SecurityGroupRuleId"].as_str().unwrap().to_owned();
     // In another group of the instance: the groups are one list.
     let groups = [("sg-1", vec![rules[0].clone()]), ("sg-2", vec![rules[1].clone()])];
