@@ -84,20 +84,21 @@ fn details(landing: &Landing, health: &Snapshot) -> Value {
     let trouble: Vec<_> =
         trouble.map(|check| context! { name => check.name, message => &check.message }).collect();
     let minutes = landing.traffic.minutes();
-    let charts: [(_, _, _, fn(&Counts) -> u64); 3] = [
-        ("messages", "收到的消息", "messages", |counts| counts.messages),
-        ("answers", "送达的回答", "answers delivered", |counts| counts.answers),
-        ("failures", "失败", "failures", |counts| counts.failures),
+    let chart = |class, chinese, english, of: fn(&Counts) -> u64| {
+        context! { class, chinese, english, ..chart(&minutes, of) }
+    };
+    let charts = [
+        chart("messages", "收到的消息", "messages", |counts| counts.messages),
+        chart("answers", "送达的回答", "answers delivered", |counts| counts.answers),
+        chart("failures", "失败", "failures", |counts| counts.failures),
     ];
-    let chart =
-        |(class, chinese, english, of)| context! { class, chinese, english, ..chart(&minutes, of) };
     context! {
         listen => landing.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
         uptime => uptime(health.uptime),
         trouble,
         minutes => minutes.len(),
         height => HEIGHT,
-        charts => charts.map(chart).to_vec(),
+        charts => charts.to_vec(),
     }
 }
 

@@ -28,7 +28,7 @@ impl Run {
     /// Looks how the last run on this store ended, and counts it. Reads a small file; nothing
     /// depends on it, so that one that cannot be read is only said.
     pub(super) fn after(store: &Path, metrics: &Metrics) -> Option<Self> {
-        let path = store.with_added_extension("run");
+        let path = beside(store, ".run");
         let mut mark = match std::fs::read(&path) {
             // Not ours: begin anew.
             Ok(bytes) => serde_json::from_slice::<Mark>(&bytes).unwrap_or_default(),
@@ -78,13 +78,19 @@ fn warn(path: &Path, error: &io::Error) {
 
 /// Puts the file in place as a whole, and on the disk: it is for what happens when the power goes.
 fn replace(path: &Path, mark: Mark) -> io::Result<()> {
-    let new = path.with_added_extension("new");
+    let new = beside(path, ".new");
     let mut file = File::create(&new)?;
     serde_json::to_writer(&mut file, &mark)?;
     file.flush()?;
     file.sync_all()?;
     std::fs::rename(&new, path)?;
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ mod picture;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -159,9 +161,18 @@ async fn traffic(stage: &Stage, length: Duration) {
     let begun = Instant::now();
     let mut tick = tokio::time::interval(TICK);
     stage.dingtalk.forget_staff("ghost");
-    stage.model.answer_by(|asked| {
-        Reply::text(format!("关于“{}”，我的看法是：先试一试。", asked.question()))
+    let (failing, fails) = (Arc::new(AtomicBool::new(false)), AtomicUsize::new(0));
+    let model_fails = Arc::clone(&failing);
+    stage.model.answer_by(move |asked| {
+        if !model_fails.load(Ordering::Relaxed) {
+            return Reply::text(format!("关于“{}”，我的看法是：先试一试。", asked.question()));
+        }
+        match fails.fetch_add(1, Ordering::Relaxed) % 3 {
+            0 => Reply::RateLimited(0),
+            _ => Reply::Status(503),
+        }
     });
+    let mut trouble = false;
     for round in 0_u64.. {
         tick.tick().await;
         let part = begun.elapsed().as_secs_f64() / length.as_secs_f64();
@@ -171,15 +182,10 @@ async fn traffic(stage: &Stage, length: Duration) {
         // A wave, as the hours of a day have.
         let wave = 1.0 + (part * std::f64::consts::TAU * 1.5).sin();
         stage.model.set_latency(Duration::from_millis(60 + (150.0 * wave) as u64 + round % 7 * 20));
-        if (0.45..0.6).contains(&part) && round.is_multiple_of(2) {
-            stage.model.answer_next([
-                Reply::Status(503),
-                Reply::Status(503),
-                Reply::RateLimited(0),
-            ]);
-        }
-        if (0.65..0.75).contains(&part) {
-            stage.dingtalk.fail_next(Api::Session, 1, Fault::ServerError);
+        failing.store((0.45..0.6).contains(&part), Ordering::Relaxed);
+        // So many that each lane has to wait a few times, and then all arrives.
+        if part >= 0.7 && !std::mem::replace(&mut trouble, true) {
+            stage.dingtalk.fail_next(Api::Session, 30, Fault::ServerError);
         }
         for person in 0..=(2.0 * wave) as u64 {
             let callback = stage.dingtalk.callback().from(&format!("staff{}", round % 9 + person));

@@ -91,7 +91,8 @@ fn any_of<T: std::fmt::Debug>(runner: &mut TestRunner, strategy: &impl Strategy<
 async fn no_request_and_no_message_makes_a_series_that_is_not_in_the_document() {
     let stage = Stage::new().await;
     let mut runner = TestRunner::default();
-    let known = prop::sample::select(vec!["/", "/health", "/webhook", "/metrics", "/help", "/v1/"]);
+    let known =
+        prop::sample::select(vec!["/", "/health", "/webhook", "/metrics", "/help", "/dingtalk/"]);
     let path = prop_oneof![
         "/[!-~&&[^?#]]{0,60}",
         (known.clone(), "[!-~&&[^?#]]{0,20}").prop_map(|(known, rest)| format!("{known}{rest}")),
@@ -171,7 +172,9 @@ async fn no_request_and_no_message_makes_a_series_that_is_not_in_the_document() 
     assert!(metrics.sum("dingbot_http_requests_total", &[("method", "other")]) > 0.0);
     assert!(metrics.sum("dingbot_http_requests_total", &[("route", "other")]) > 0.0);
     assert!(metrics.sum("dingbot_messages_rejected_total", &[]) > 0.0);
-    assert!(metrics.sum("dingbot_llm_requests_total", &[("outcome", "unauthorized")]) > 0.0);
+    let asked = metrics.sum("dingbot_llm_requests_total", &[]);
+    let answered = metrics.sum("dingbot_llm_requests_total", &[("outcome", "ok")]);
+    assert!(answered < asked, "some failed: {answered} of {asked}");
 }
 
 #[tokio::test]
@@ -218,15 +221,17 @@ async fn a_delivery_that_fails_is_counted_and_an_answer_in_parts_is_one_answer()
     stage.dingtalk.fail_next(Api::Session, 1, Fault::ServerError);
     stage.model.answer_always(Reply::text("一段很长的话。\n\n".repeat(2_000)));
     stage.daemon.accepts(stage.dingtalk.callback().text("in detail")).await;
-    stage.daemon.wait_for_metrics("all of it", |metrics| delivered(metrics) >= 3.0).await;
-    let metrics = stage.daemon.metrics().await;
-    assert_eq!(metrics.sum(DELIVERIES, &[("outcome", "failed")]), 1.0);
-    assert_eq!(delivered(&metrics), stage.dingtalk.messages().len() as f64);
-    let answers = |metrics: &Exposition| {
-        metrics.sum("dingbot_reply_duration_seconds_count", &[]) == 1.0
+    let all = |metrics: &Exposition| {
+        metrics.sum("dingbot_reply_duration_seconds_count", &[]) >= 1.0
+            && delivered(metrics) == stage.dingtalk.messages().len() as f64
             && metrics.sum("dingbot_outbox_oldest_seconds", &[]) == 0.0
     };
-    stage.daemon.wait_for_metrics("it is one answer", answers).await;
+    stage.daemon.wait_for_metrics("all of it", all).await;
+    let metrics = stage.daemon.metrics().await;
+    let parts = stage.dingtalk.messages().len() as f64;
+    assert!(parts >= 3.0, "it has parts: {parts}");
+    assert_eq!(metrics.sum(DELIVERIES, &[("outcome", "failed")]), 1.0);
+    assert_eq!(metrics.sum("dingbot_reply_duration_seconds_count", &[]), 1.0);
 }
 
 #[tokio::test]
@@ -264,8 +269,9 @@ async fn ready_is_0_while_no_message_is_taken() {
 async fn a_run_that_was_killed_is_counted_and_one_that_stopped_is_not() {
     let mut stage = Stage::new().await;
     let mark = stage.daemon.state_directory().join("dingbot.db.run");
-    let running = || std::fs::read_to_string(&mark).is_ok_and(|mark| mark.contains("true"));
-    for killed in [1.0, 2.0] {
+    for killed in [1_u8, 2] {
+        let expected = format!("{{\"running\":true,\"unclean_stops\":{}}}", killed - 1);
+        let running = || std::fs::read_to_string(&mark).is_ok_and(|mark| mark == expected);
         for _ in 0..200 {
             if running() {
                 break;
@@ -276,7 +282,7 @@ async fn a_run_that_was_killed_is_counted_and_one_that_stopped_is_not() {
         stage.daemon.kill9().await;
         stage.daemon.restart().await;
         let metrics = stage.daemon.metrics().await;
-        assert_eq!(metrics.sum("dingbot_unclean_stops_total", &[]), killed);
+        assert_eq!(metrics.sum("dingbot_unclean_stops_total", &[]), f64::from(killed));
     }
     stage.daemon.restart().await;
     let metrics = stage.daemon.metrics().await;
@@ -289,7 +295,7 @@ async fn the_room_on_the_disk_is_that_of_the_store() {
     let measured = |metrics: &Exposition| metrics.sum("dingbot_store_size_bytes", &[]) > 0.0;
     stage.daemon.wait_for_metrics("it is measured", measured).await;
     let metrics = stage.daemon.metrics().await;
-    let disk = rustix::fs::statvfs(&stage.daemon.state_directory()).unwrap();
+    let disk = rustix::fs::statvfs(stage.daemon.state_directory()).unwrap();
     let size = (disk.f_blocks * disk.f_frsize) as f64;
     assert_eq!(metrics.sum("dingbot_store_disk_size_bytes", &[]), size);
     let (available, now) = (

@@ -3,12 +3,16 @@
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 
 use reqwest::Method;
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::PATIENCE;
 use crate::support::daemon::Daemon;
+use crate::support::exposition::Exposition;
 use crate::support::http::{Answer, Rude};
+use crate::support::model::Reply;
 use crate::support::settings::Settings;
+use crate::support::stage::Stage;
 
 async fn daemon() -> Daemon {
     Daemon::start(Settings::bare()).await
@@ -97,7 +101,7 @@ async fn help_is_chinese_first_and_names_everything() {
 #[tokio::test]
 async fn a_browser_gets_pages() {
     let daemon = daemon().await;
-    let accept = [("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")];
+    let accept = [BROWSER];
     for path in ["/", "/help"] {
         let page = send(&daemon, Method::GET, path, &accept).await;
         assert_eq!(page.status, 200);
@@ -111,6 +115,67 @@ async fn a_browser_gets_pages() {
         let answer = send(&daemon, Method::GET, "/", &[("accept", other)]).await;
         assert!(answer.header("content-type").starts_with("application/json"), "{other}");
     }
+}
+
+const BROWSER: (&str, &str) =
+    ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8");
+
+#[tokio::test]
+async fn the_landing_page_shows_what_goes_on_to_those_who_may_see_it() {
+    let mut stage = Stage::new().await;
+    stage.model.answer_next([Reply::text("fine"), Reply::Unauthorized]);
+    for text in ["one", "two"] {
+        stage.daemon.accepts(stage.dingtalk.callback().text(text)).await;
+    }
+    let answered = "dingbot_reply_duration_seconds_count";
+    stage.daemon.wait_for_metrics("answers", |metrics| metrics.sum(answered, &[]) == 2.0).await;
+    let page = send(&stage.daemon, Method::GET, "/", &[BROWSER]).await;
+    let address = stage.daemon.address().to_string();
+    let figures = ["收到的消息: 2\"", "送达的回答: 2\"", "失败: 1\"", &address];
+    for part in figures {
+        assert!(page.body.contains(part), "{part}: {}", page.body);
+    }
+    assert!(page.body.contains("运行正常") && page.body.contains("running well"));
+    assert!(!page.body.contains("<script") && !page.body.contains("src="), "{}", page.body);
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
+                  frame-ancestors 'none'";
+    assert_eq!(page.header("content-security-policy"), policy);
+    assert_eq!((page.header("cache-control"), page.header("vary")), ("no-store", "accept"));
+    let head = send(&stage.daemon, Method::HEAD, "/", &[BROWSER]).await;
+    assert_eq!((head.status, head.header("content-type")), (200, page.header("content-type")));
+    assert_eq!(head.body, "");
+
+    // Who may not read figures gets a page without.
+    let closed = |settings: Settings| settings.set("server.metrics_allow", "[\"192.0.2.0/24\"]");
+    stage.daemon.rewrite(closed);
+    stage.daemon.signal(Signal::HUP);
+    let mut plain = page;
+    for _ in 0..200 {
+        plain = send(&stage.daemon, Method::GET, "/", &[BROWSER]).await;
+        if !plain.body.contains(&address) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(plain.status, 200);
+    for part in figures.iter().chain(&["<svg", "收到的消息"]) {
+        assert!(!plain.body.contains(part), "{part}: {}", plain.body);
+    }
+    assert!(plain.body.contains("运行正常") && plain.body.contains("href=\"/health\""));
+}
+
+#[tokio::test]
+async fn the_landing_page_says_what_is_wrong() {
+    let stage = Stage::with(|settings| settings.set("bot.inbox_limit", "1")).await;
+    stage.model.hold();
+    stage.daemon.accepts(stage.dingtalk.callback().text("keep me")).await;
+    let ready = |metrics: &Exposition| metrics.sum("dingbot_ready", &[]) == 0.0;
+    stage.daemon.wait_for_metrics("the inbox is full", ready).await;
+    let page = send(&stage.daemon, Method::GET, "/", &[BROWSER]).await;
+    assert_eq!(page.status, 200, "the page is there");
+    assert!(page.body.contains("不能接收消息"), "{}", page.body);
+    assert!(page.body.contains("messages wait for an answer"), "{}", page.body);
+    stage.model.release();
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use dingbot::bot::Inbox;
 use dingbot::config::Settings;
 use dingbot::dingtalk::DingTalk;
 use dingbot::http::webhook::{Webhook, webhook};
-use dingbot::http::{self, StatusState, accept, listener};
+use dingbot::http::{self, Landing, StatusState, accept, listener};
 use dingbot::live::Live;
 use dingbot::store::Store;
 use dingbot::store::sqlite::{Options, SqliteStore};
@@ -19,6 +19,7 @@ use dingbot::telemetry::health::Health;
 use dingbot::telemetry::metrics::Metrics;
 use dingbot::telemetry::process::ProcessCollector;
 use dingbot::telemetry::progress::pulse;
+use dingbot::telemetry::traffic::Traffic;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -53,11 +54,13 @@ impl Doorstep {
             Inbox::open(store, clock.clone(), Arc::clone(&metrics), usize::MAX).await.unwrap();
         let callbacks =
             Webhook::new(&settings, inbox, Arc::new(out), clock.clone(), Arc::clone(&metrics));
+        let traffic = Arc::new(Traffic::new(clock.clone(), Arc::clone(&metrics)));
         let status = StatusState::new(
             Arc::new(Health::new(clock)),
             Arc::clone(&metrics),
             ProcessCollector::new(),
             Live::new(Vec::new()),
+            Landing { listen: Vec::new(), traffic },
             ("", ""),
         );
         let surface = webhook(Live::new(callbacks));

@@ -12,6 +12,7 @@ mod disk;
 mod doorstep;
 mod health;
 mod latency;
+mod metrics;
 mod peers;
 mod resident;
 mod start;
@@ -22,7 +23,8 @@ mod table;
 
 use table::Table;
 
-const MEASUREMENTS: [&str; 5] = ["health", "acknowledgements", "latency", "start", "resident"];
+const MEASUREMENTS: [&str; 6] =
+    ["health", "metrics", "acknowledgements", "latency", "start", "resident"];
 
 fn main() {
     // Cargo adds `--bench`.
@@ -44,6 +46,7 @@ fn main() {
             eprintln!("measuring {name} …");
             match name {
                 "health" => health::measure(&mut table).await,
+                "metrics" => metrics::measure(&mut table).await,
                 "acknowledgements" => acknowledgements::measure(&mut table).await,
                 "latency" => latency::measure(&mut table).await,
                 "start" => start::measure(&mut table).await,

@@ -78,6 +78,11 @@ impl Prometheus {
         })
     }
 
+    /// Its origin, without a slash at the end.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
     /// Asks for a path of its API with these parameters; its `data`.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ mod browser;
 mod conversation;
 mod disk;
 mod docker;
+mod guide;
 mod install;
 mod journal;
 mod maintainer_scripts;

@@ -16,7 +16,9 @@ const PACKAGES: &str = "systemd,systemd-sysv,dbus,curl,procps,ca-certificates,ip
 const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Where packages come from when the apt of this machine names no Debian mirror.
 const MIRROR: &str = "http://deb.debian.org/debian";
-/// Done to a new root, as `sh` with the root as `$1`.
+/// What an operator may add to a fresh host; on [`Suite::Stocked`] it is downloaded already.
+const STOCK: &str = "nginx openssl prometheus prometheus-alertmanager";
+/// Done to a new root, as `sh` with the root as `$1`; the first not where it is stocked.
 const FINISH: [&str; 4] = [
     // What a machine installs comes from the test; nothing can come from elsewhere.
     "rm -f \"$1\"/etc/apt/sources.list \"$1\"/etc/apt/sources.list.d/*",
@@ -32,6 +34,8 @@ pub(crate) enum Suite {
     Bookworm,
     /// Debian 13, systemd 257.
     Trixie,
+    /// Debian 12, where apt finds [`STOCK`] without a network.
+    Stocked,
 }
 
 /// A root that exists for as long as this process lives.
@@ -52,11 +56,33 @@ impl Suite {
         Self::Trixie
     }
 
-    /// Its name, as apt knows it.
+    /// [`Suite::Stocked`], as the name of a test has it.
+    pub(crate) fn stocked() -> Self {
+        Self::Stocked
+    }
+
+    /// Its name, as its root has it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Bookworm => "bookworm",
             Self::Trixie => "trixie",
+            Self::Stocked => "bookworm-stocked",
+        }
+    }
+
+    /// The release, as an archive of Debian knows it.
+    fn release(self) -> &'static str {
+        match self {
+            Self::Bookworm | Self::Stocked => "bookworm",
+            Self::Trixie => "trixie",
+        }
+    }
+
+    /// What its root is made of; another text asks for another root.
+    fn made_of(self) -> String {
+        match self {
+            Self::Bookworm | Self::Trixie => PACKAGES.into(),
+            Self::Stocked => format!("{PACKAGES}\n{STOCK}"),
         }
     }
 
@@ -65,7 +91,7 @@ impl Suite {
     /// # Errors
     /// Why there can be none here: a reason to skip the test.
     pub(crate) fn root(self) -> Result<&'static Path, String> {
-        static ROOTS: [OnceLock<Result<Root, String>>; 2] = [OnceLock::new(), OnceLock::new()];
+        static ROOTS: [OnceLock<Result<Root, String>>; 3] = [const { OnceLock::new() }; 3];
         let made = ROOTS[self as usize].get_or_init(|| self.find_or_make());
         made.as_ref().map(|root| root.path.as_path()).map_err(Clone::clone)
     }
@@ -77,11 +103,11 @@ impl Suite {
         let lock = File::create(folder.join(self.name()).with_extension("lock")).map_err(failed)?;
         let path = folder.join(self.name());
         lock.lock_shared().map_err(failed)?;
-        if !is_current(&path) {
+        if !self.is_current(&path) {
             lock.unlock().map_err(failed)?;
             // Waits for machines of other processes, and for another that makes the same root.
             lock.lock().map_err(failed)?;
-            if !is_current(&path) {
+            if !self.is_current(&path) {
                 self.make(&path)?;
             }
             lock.unlock().map_err(failed)?;
@@ -105,31 +131,43 @@ impl Suite {
         {
             mmdebstrap.arg(format!("--aptopt=Acquire::http::Proxy \"{proxy}\""));
         }
-        for hook in FINISH {
+        let download = format!(
+            "chroot \"$1\" apt-get clean; \
+             chroot \"$1\" apt-get install --yes --download-only --no-install-recommends {STOCK}"
+        );
+        let hooks = if self == Self::Stocked {
+            mmdebstrap.arg("--skip=cleanup/apt");
+            [&[download.as_str()], &FINISH[1..]].concat()
+        } else {
+            FINISH.to_vec()
+        };
+        for hook in hooks {
             mmdebstrap.arg(format!("--customize-hook={hook}"));
         }
-        mmdebstrap.args([self.name(), unfinished.to_str().expect("a path of UTF-8"), &mirror()]);
+        mmdebstrap.args([self.release(), unfinished.to_str().expect("a path of UTF-8"), &mirror()]);
         let made = mmdebstrap.output().map_err(|error| format!("mmdebstrap: {error}"))?;
         if !made.status.success() {
             let said = String::from_utf8_lossy(&made.stderr);
             let last: Vec<_> = said.lines().rev().take(3).collect();
             return Err(format!("mmdebstrap {}: {}", self.name(), last.join(" / ")));
         }
-        fs::write(stamp(&unfinished), PACKAGES).map_err(|e| format!("{}: {e}", path.display()))?;
+        fs::write(stamp(&unfinished), self.made_of())
+            .map_err(|e| format!("{}: {e}", path.display()))?;
         fs::rename(&unfinished, path).map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    /// Whether there is a root, young enough and made of what it should be made of.
+    fn is_current(self, root: &Path) -> bool {
+        let stamp = stamp(root);
+        let age = fs::metadata(&stamp).and_then(|file| file.modified()).ok();
+        let young = age.and_then(|made| made.elapsed().ok()).is_some_and(|age| age < KEEP);
+        young && fs::read_to_string(&stamp).is_ok_and(|made_of| made_of == self.made_of())
     }
 }
 
 /// The file in a root that says what it was made of, and when.
 fn stamp(root: &Path) -> PathBuf {
     root.join("etc/made-of")
-}
-
-fn is_current(root: &Path) -> bool {
-    let stamp = stamp(root);
-    let age = fs::metadata(&stamp).and_then(|file| file.modified()).ok();
-    let young = age.and_then(|made| made.elapsed().ok()).is_some_and(|age| age < KEEP);
-    young && fs::read_to_string(&stamp).is_ok_and(|made_of| made_of == PACKAGES)
 }
 
 /// The mirror this machine's own apt uses.

@@ -6,6 +6,7 @@
 mod compose;
 mod container;
 mod engine;
+mod guide;
 mod image;
 mod messages;
 mod names;
