@@ -13,6 +13,7 @@ const HEALTHY: Duration = Duration::from_secs(45);
 const ASK: Duration = Duration::from_millis(200);
 
 /// A container; it and its anonymous volumes are removed when this is dropped.
+#[derive(Debug)]
 pub(crate) struct Container {
     engine: Arc<Engine>,
     name: String,

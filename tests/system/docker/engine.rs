@@ -98,6 +98,18 @@ impl Engine {
         let _ = self.command().args(["rm", "--force", "--volumes", container]).output();
     }
 
+    /// The program that is the client.
+    pub(crate) fn client(&self) -> &Path {
+        &self.client
+    }
+
+    /// The ids of all containers; for when something is dropped.
+    pub(crate) fn listed(&self) -> Vec<String> {
+        let output = self.command().args(["ps", "--all", "--quiet"]).output();
+        let text = output.map(|it| String::from_utf8_lossy(&it.stdout).into_owned());
+        text.unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+
     /// The environment by which other programs find this Docker.
     pub(crate) fn environment(&self) -> [(&'static str, String); 2] {
         [("DOCKER_HOST", address(self.folder.path())), ("DOCKER_BUILDKIT", "1".into())]

@@ -1,7 +1,10 @@
 //! Set-ups with nothing wrong, in which nothing may be complained of.
 
+use super::containers;
 use super::faults::firewall::{nft, ufw};
+use super::faults::nginx;
 use super::lab::{GROUP, VISITORS};
+use super::site::{DOMAIN, Site, client};
 use super::table::Table;
 use crate::docker::engine::installed;
 use crate::support::ecs::api::accept;
@@ -112,6 +115,50 @@ fn a_bot_of_ones_own_that_is_well() {
         lab.is_well(&report);
         lab.is_done();
     });
+
+    if !Site::missing() {
+        table.healthy(
+            ("nginx + TLS，机器人只在本机监听", "behind nginx with TLS"),
+            async |lab| {
+                let _bot = nginx::bot(lab).await;
+                let certificate = nginx::certificate(lab);
+                let _site = Site::start(lab, &certificate, |site| site).await;
+                lab.is_well(&lab.doctor().await);
+                let url = format!("https://{DOMAIN}");
+                lab.is_well(&lab.doctor_of_the_laptop(&url).await);
+                lab.is_mended_by(client(&certificate).get(format!("{url}/health"))).await;
+            },
+        );
+    }
+
+    table.end();
+}
+
+#[test]
+fn a_container_that_is_well() {
+    let mut table = Table::with_docker("正常的环境（Docker）/ Healthy: Docker");
+
+    table.healthy(("-p 9090:8080", "-p 9090:8080"), async |lab| {
+        let _bot = containers::run(lab, &["-p", "9090:8080"]).await;
+        lab.is_healthy().await;
+    });
+
+    table.healthy(("--network host", "--network host"), async |lab| {
+        let _bot = containers::run(lab, &["--network", "host", "-e", "PORT=9090"]).await;
+        lab.is_healthy().await;
+    });
+
+    table.healthy(("-p 9090:8888，PORT=8888", "-p 9090:8888, PORT=8888"), async |lab| {
+        let _bot = containers::run(lab, &["-p", "9090:8888", "-e", "PORT=8888"]).await;
+        lab.is_healthy().await;
+    });
+
+    if installed("docker-compose") {
+        table.healthy(("docker compose", "docker compose"), async |lab| {
+            let _bot = containers::Composition::up(lab).await;
+            lab.is_healthy().await;
+        });
+    }
 
     table.end();
 }

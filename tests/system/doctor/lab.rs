@@ -16,11 +16,13 @@ use super::network::{DINGTALK, ECS_API, HOST, MODEL, NAMES, Network, PUBLIC};
 use super::report::Report;
 use super::table::Row;
 use crate::dns::Dns;
+use crate::docker::container::Container;
 use crate::docker::engine::Engine;
 use crate::support::daemon::Daemon;
-use crate::support::dingtalk::DingTalk;
+use crate::support::dingtalk::{DingTalk, SignedCallback};
 use crate::support::ecs::metadata::About;
 use crate::support::ecs::{Api, Key, METADATA, Metadata, PUBLIC_ENDPOINT, VPC_ENDPOINT, api};
+use crate::support::exposition::Exposition;
 use crate::support::http::{self, Answer};
 use crate::support::model::Model;
 use crate::support::namespace::ip;
@@ -57,6 +59,7 @@ pub(super) struct Lab {
     dns: Mutex<Option<Dns>>,
     configuration: Mutex<PathBuf>,
     variables: Mutex<Vec<(String, String)>>,
+    kept: Mutex<Vec<Container>>,
     row: Arc<Mutex<Row>>,
 }
 
@@ -87,6 +90,7 @@ impl Lab {
             dns: Mutex::default(),
             configuration: Mutex::new(home.path().join("dingbot.toml")),
             variables: Mutex::default(),
+            kept: Mutex::default(),
             row,
             network,
             home,
@@ -98,8 +102,15 @@ impl Lab {
             lab.variable(name, value);
         }
         lab.trust(&[]);
+        // Operators say `sudo`, and are root here.
+        let sudo = programs.join("sudo");
+        std::fs::write(&sudo, "#!/bin/sh\nexec \"$@\"\n").unwrap();
+        std::fs::set_permissions(&sudo, std::fs::Permissions::from_mode(0o755)).unwrap();
         let docker = match &lab.docker {
-            Some(docker) => docker.environment()[0].1.clone(),
+            Some(docker) => {
+                let _ = std::os::unix::fs::symlink(docker.client(), programs.join("docker"));
+                docker.environment()[0].1.clone()
+            }
             // That of this machine is not that of the instance.
             None => "unix:///nonexistent/docker.sock".into(),
         };
@@ -157,6 +168,37 @@ impl Lab {
     pub(super) async fn leaves_ecs(&self) {
         let name = self.network.cloud.name();
         ip(&["-n", name, "address", "delete", &format!("{METADATA}/32"), "dev", "lo"]).unwrap();
+    }
+
+    /// The operator has these variables no more.
+    pub(super) fn without_variables(&self, names: &[&str]) {
+        lock(&self.variables).retain(|(name, _)| !names.contains(&name.as_str()));
+    }
+
+    /// Removes this container at the end.
+    pub(super) fn keeps(&self, container: Container) {
+        lock(&self.kept).push(container);
+    }
+
+    /// Posts a callback, as DingTalk does; the status of the answer.
+    pub(super) async fn posts(&self, callback: &SignedCallback) -> u16 {
+        let request = callback.request(&http::client(), self.address());
+        request.send().await.expect("the bot answers").status().as_u16()
+    }
+
+    /// The metrics of the bot as they are now.
+    pub(super) async fn metrics(&self) -> Exposition {
+        let request = http::client().get(format!("http://{}/metrics", self.address()));
+        Exposition::read(&request.send().await.unwrap().text().await.unwrap())
+    }
+
+    /// Waits until it is so.
+    pub(super) async fn until(&self, what: &str, mut is: impl AsyncFnMut() -> bool) {
+        let began = Instant::now();
+        while !is().await {
+            assert!(began.elapsed() < COMMAND, "not in {COMMAND:?}: {what}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Docker of the instance.
@@ -313,6 +355,17 @@ impl Lab {
         self.carry_out_as(report, 0, "").await;
     }
 
+    /// Runs all commands of the remedy as they are printed, one after the other.
+    pub(super) async fn carry_out_all(&self, report: &Report) {
+        let commands = report.commands();
+        assert!(!commands.is_empty(), "no commands in the remedy: {}", report.remedy());
+        let shown: Vec<String> = commands.iter().map(|it| format!("`{it}`")).collect();
+        lock(&self.row).cure = Some(shown.join(", "));
+        for command in commands {
+            self.sh(&command).await;
+        }
+    }
+
     /// Runs a command of the remedy, with something added to its end.
     pub(super) async fn carry_out_as(&self, report: &Report, number: usize, more: &str) {
         let commands = report.commands();
@@ -341,6 +394,15 @@ impl Lab {
     pub(super) async fn is_mended_at(&self, url: &str) {
         self.nothing_fails(&self.doctor().await);
         self.laptop_is_answered(url).await;
+        lock(&self.row).cured = true;
+    }
+
+    /// As [`Lab::is_mended`], when this request of the laptop is answered.
+    pub(super) async fn is_mended_by(&self, request: reqwest::RequestBuilder) {
+        self.nothing_fails(&self.doctor().await);
+        self.follow_the_group();
+        let answer = self.laptop_sends(request).await;
+        assert_eq!(answer.as_ref().map(|it| it.status), Ok(200), "{answer:?}");
         lock(&self.row).cured = true;
     }
 
@@ -437,8 +499,8 @@ pub(super) fn judge(row: &Mutex<Row>, report: &Report, words: &[&str]) {
 pub(super) fn well(row: &Mutex<Row>, report: &Report) {
     {
         let mut row = lock(row);
-        row.named = Some(report.first().to_owned());
-        row.took = Some(report.took);
+        row.named.get_or_insert_with(|| report.first().to_owned());
+        row.took.get_or_insert(report.took);
     }
     let complaints = report.complaints();
     assert!(complaints.is_empty(), "a false alarm:\n{}\n{}", complaints.join("\n"), report.lines());

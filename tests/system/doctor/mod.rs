@@ -6,10 +6,12 @@
 //! named first, with a remedy that is then carried out; after that nothing fails, and the laptop is
 //! answered.
 
+mod containers;
 mod faults;
 mod healthy;
 mod lab;
 mod network;
 mod report;
+mod site;
 mod stand_in;
 mod table;

@@ -97,23 +97,25 @@ impl Table {
             Some((engine, network)) => run(Arc::clone(network), Some(Arc::clone(engine))),
             None => run(Arc::new(Network::new().expect("the first could be made")), None),
         };
-        let mut row = row.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        row.failure = done.err().map(said);
-        self.rows.push(row);
+        self.take(&row, done);
     }
 
-    /// Adds a line that was made elsewhere.
-    pub(super) fn add(
-        &mut self,
+    /// A group whose scenarios have a place of their own.
+    pub(super) fn empty(title: &'static str) -> Self {
+        Self { title, rows: Vec::new(), missing: None, shared: None, began: Instant::now() }
+    }
+
+    /// A line for a scenario in a place of its own.
+    pub(super) fn row(
+        &self,
         (chinese, english): (&'static str, &'static str),
         expected: &'static str,
-        scene: impl FnOnce(&Arc<Mutex<Row>>),
-    ) {
-        if self.missing.is_some() || !is_wanted(english) {
-            return;
-        }
-        let row = Arc::new(Mutex::new(Row { chinese, english, expected, ..Row::default() }));
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| scene(&row)));
+    ) -> Arc<Mutex<Row>> {
+        Arc::new(Mutex::new(Row { chinese, english, expected, ..Row::default() }))
+    }
+
+    /// Takes the line up when the scenario is done.
+    pub(super) fn take(&mut self, row: &Mutex<Row>, done: Result<(), Box<dyn Any + Send>>) {
         let mut row = row.lock().unwrap_or_else(PoisonError::into_inner).clone();
         row.failure = done.err().map(said);
         self.rows.push(row);
@@ -123,6 +125,9 @@ impl Table {
     pub(super) fn end(self) {
         if let Some(why) = self.missing {
             return println!("skipped: doctor, {}: {why}", self.title);
+        }
+        if self.rows.is_empty() {
+            return;
         }
         println!("\n### {} ({:.0} s)\n", self.title, self.began.elapsed().as_secs_f64());
         println!("| 故障 / Fault | 首先指出 / Named first | ms | 修复 / Mended by |");

@@ -113,7 +113,8 @@ fn the_hosts_packet_filter() {
 /// Loads a ruleset.
 pub(in crate::doctor) async fn nft(lab: &Lab, ruleset: &str) {
     let file = lab.home.path().join("ruleset.nft");
-    std::fs::write(&file, ruleset).unwrap();
+    // A table ends on a line of its own.
+    std::fs::write(&file, ruleset.replace("} }", "}\n}")).unwrap();
     lab.sh(&format!("nft -f {}", file.display())).await;
 }
 

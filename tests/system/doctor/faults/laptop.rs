@@ -90,16 +90,6 @@ fn from_a_laptop() {
             "proxy_upstream_slow",
             StandIn::answer("504 Gateway Time-out", "server: nginx\r\n", "<h1>504</h1>"),
         ),
-        (
-            ("对 HTTPS 端口说了 HTTP", "plain HTTP to a port of HTTPS"),
-            "plain_http_to_tls",
-            StandIn::answer(
-                "400 Bad Request",
-                "server: nginx\r\ncontent-type: text/html\r\n",
-                "<html><body><h1>400 Bad Request</h1>The plain HTTP request was sent to HTTPS \
-                 port</body></html>",
-            ),
-        ),
     ];
     for (names, code, manner) in answers {
         table.fault(names, code, async move |lab| {

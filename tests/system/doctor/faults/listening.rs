@@ -63,14 +63,13 @@ fn a_bot_of_ones_own() {
     );
 
     table.fault(
-        ("监听的端口与配置不同", "it listens at another port than the settings say"),
-        "not_listening",
+        ("监听 8080，安全组只开放了 9090", "it listens at 8080, and the group opens 9090"),
+        "security_group_closed",
         async |lab| {
-            let mut bot = lab.bot_with(|settings| settings.listen("[::]:8080")).await;
-            let report = lab.names(&["9090"]).await;
-            lab.mends(&report, &[], "按配置重新启动 / start it as configured");
-            bot.restart_with(lab.settings()).await;
-            lab.is_mended().await;
+            let _bot = lab.bot_with(|settings| lab.listening(settings, "[::]:8080")).await;
+            let report = lab.names(&["8080"]).await;
+            lab.carry_out_as(&report, 0, " --yes").await;
+            lab.is_mended_at("http://8.222.215.42:8080/health").await;
         },
     );
 
