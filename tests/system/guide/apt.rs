@@ -179,7 +179,9 @@ async fn the_guide_by_way_of_apt(host: &Host) {
     .into();
     typed.push(secret());
     // As an instance has one: Alertmanager does not start without.
-    let add = format!("ip address add {PRIVATE}/20 dev $(ip -o -4 route show to {HOST}/24 | awk '{{print $3}}')");
+    let add = format!(
+        "ip address add {PRIVATE}/20 dev $(ip -o -4 route show to {HOST}/24 | awk '{{print $3}}')"
+    );
     host.machine.succeeds(&add).await;
     printed(std::process::Command::new("ip").args(["route", "add", PRIVATE, "via", HOST]));
     // Where DingTalk is; nothing of the guide.
