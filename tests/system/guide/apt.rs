@@ -203,7 +203,11 @@ async fn the_guide_by_way_of_apt(host: &Host) {
     guide.follow(7).await;
     assert!(host.try_get("/health").await.is_none(), "it listens on loopback alone");
     guide.follow(8).await;
-    let alert = host.dingtalk.wait_for_text("DingbotTest").await;
+    let alert = host.machine.wait("the alert is in the group", BLOCK, async || {
+        let mut messages = host.dingtalk.messages().into_iter();
+        messages.find(|message| format!("{message:?}").contains("DingbotTest"))
+    });
+    let alert = alert.await;
     assert_eq!(alert.via, dingtalk::Via::GroupRobot(dingtalk::GROUP_TOKEN.into()), "{alert:?}");
     let up = "curl -fsS 'http://127.0.0.1:9095/api/v1/query?query=up' | grep -F '\"1\"'";
     host.machine
