@@ -10,7 +10,6 @@ use crate::doctor::ecs::Instance;
 use crate::doctor::ecs::rules::{self, Family, Opening, Policy, Rule};
 use crate::doctor::facts::Facts;
 use crate::doctor::finding::{Depth, Finding, Remedy, Text};
-use crate::doctor::machine;
 
 /// Networks that nobody on the Internet is in.
 const PRIVATE: [&str; 6] =
@@ -40,14 +39,10 @@ impl<'a> Scene<'a> {
         groups: Vec<String>,
         rules: &'a [Rule],
     ) -> Self {
-        let own = machine::addresses();
-        let fourth = instance.public.iter().any(IpAddr::is_ipv4);
-        // One that was assigned and is on no interface is nobody's way in.
-        let sixth =
-            instance.public.iter().any(|address| address.is_ipv6() && own.contains(address));
+        let has = |is: fn(&IpAddr) -> bool| instance.public.iter().any(is);
         Self {
             region: &instance.region,
-            public: (fourth, sixth),
+            public: (has(IpAddr::is_ipv4), has(IpAddr::is_ipv6)),
             entrances,
             groups,
             rules,
