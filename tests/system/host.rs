@@ -22,7 +22,7 @@ use crate::support::settings::Settings;
 /// Machines at a time; each keeps a processor busy while it boots and installs.
 static MACHINES: Semaphore = Semaphore::const_new(2);
 /// The longest a test may take.
-const TEST: Duration = Duration::from_secs(180);
+const TEST: Duration = Duration::from_secs(300);
 /// The longest the service may take to be healthy after it was started.
 const START: Duration = Duration::from_secs(20);
 /// The port of the package's configuration.

@@ -179,7 +179,9 @@ async fn the_guide_by_way_of_apt(host: &Host) {
     .into();
     typed.push(secret());
     // As an instance has one: Alertmanager does not start without.
-    let add = format!("ip address add {PRIVATE}/20 dev $(ip -o -4 route show to {HOST}/24 | awk '{{print $3}}')");
+    let add = format!(
+        "ip address add {PRIVATE}/20 dev $(ip -o -4 route show to {HOST}/24 | awk '{{print $3}}')"
+    );
     host.machine.succeeds(&add).await;
     printed(std::process::Command::new("ip").args(["route", "add", PRIVATE, "via", HOST]));
     // Where DingTalk is; nothing of the guide.
@@ -201,7 +203,11 @@ async fn the_guide_by_way_of_apt(host: &Host) {
     guide.follow(7).await;
     assert!(host.try_get("/health").await.is_none(), "it listens on loopback alone");
     guide.follow(8).await;
-    let alert = host.dingtalk.wait_for_text("DingbotTest").await;
+    let alert = host.machine.wait("the alert is in the group", BLOCK, async || {
+        let mut messages = host.dingtalk.messages().into_iter();
+        messages.find(|message| format!("{message:?}").contains("DingbotTest"))
+    });
+    let alert = alert.await;
     assert_eq!(alert.via, dingtalk::Via::GroupRobot(dingtalk::GROUP_TOKEN.into()), "{alert:?}");
     let up = "curl -fsS 'http://127.0.0.1:9095/api/v1/query?query=up' | grep -F '\"1\"'";
     host.machine
