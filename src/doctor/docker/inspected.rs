@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
+
+/// A container that was started again so lately may be about to end once more.
+const FRESH: SignedDuration = SignedDuration::from_secs(15);
 
 /// How a container is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +86,17 @@ struct InspectedState {
     out_of_memory: bool,
     #[serde(default)]
     error: String,
+    #[serde(default)]
+    started_at: String,
     health: Option<Health>,
+}
+
+impl InspectedState {
+    /// Whether it runs, and was started a moment ago.
+    fn is_fresh(&self) -> bool {
+        let started = self.started_at.parse::<Timestamp>();
+        started.is_ok_and(|at| Timestamp::now().duration_since(at) < FRESH)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -151,8 +165,11 @@ impl From<Inspected> for Container {
         // What is in force while it runs; what is asked for when it does not.
         let in_force = inspected.network_settings.ports.filter(|ports| !ports.is_empty());
         let ports = in_force.or(host_config.port_bindings).unwrap_or_default();
+        let is_fresh = state.is_fresh();
         let health = state.health.filter(|health| health.status != "none");
         let last = health.as_ref().and_then(|it| it.log.as_ref()?.last());
+        let is_healthy = health.as_ref().is_some_and(|it| it.status == "healthy");
+        let restarts_on = inspected.restart_count > 0 && !is_healthy;
         let health_words = last.map(|log| log.output.trim().to_owned());
         let environment = config.env.unwrap_or_default();
         Self {
@@ -160,6 +177,8 @@ impl From<Inspected> for Container {
             name: inspected.name.trim_start_matches('/').to_owned(),
             image: config.image,
             state: match state.status.as_str() {
+                // One that ends soon after each start is now and then seen to run.
+                "running" if restarts_on && is_fresh => State::Restarting,
                 "running" => State::Running,
                 "restarting" => State::Restarting,
                 "paused" => State::Paused,

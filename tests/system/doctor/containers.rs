@@ -98,7 +98,9 @@ impl<'a> Composition<'a> {
         let this = Self(lab);
         lab.sh(&compose("up -d --no-build")).await;
         let id = lab.sh(&compose("ps -q dingbot")).await;
-        Container::known(lab.docker(), id.trim()).is_ready().await;
+        let bot = Container::known(lab.docker(), id.trim());
+        bot.is_ready().await;
+        lab.keeps(bot);
         // What is for the container alone is not the operator's.
         lab.without_variables(&["OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"]);
         this

@@ -175,7 +175,7 @@ impl Row {
 }
 
 /// `DINGBOT_SCENARIO` names a part of the scenarios to run.
-fn is_wanted(name: &str) -> bool {
+pub(super) fn is_wanted(name: &str) -> bool {
     std::env::var("DINGBOT_SCENARIO").is_ok_and(|part| name.contains(&part))
         || std::env::var("DINGBOT_SCENARIO").is_err()
 }

@@ -73,20 +73,16 @@ fn a_bot_of_ones_own() {
         },
     );
 
-    table.fault(
-        ("只监听内网地址以外的 IPv6", "it listens by IPv6 only"),
-        "ipv6_only",
-        async |lab| {
-            lab.sh("ip address add 2001:db8:120::120/64 dev eth0 nodad").await;
-            let at_ipv6 = |settings| lab.listening(settings, "[2001:db8:120::120]:9090");
-            let bot = lab.bot_with(at_ipv6).await;
-            let report = lab.names(&["2001:db8:120::120"]).await;
-            lab.mends(&report, &["listen"], "改 server.listen / change server.listen");
-            drop(bot);
-            let _bot = lab.bot().await;
-            lab.is_mended().await;
-        },
-    );
+    table.fault(("只监听 IPv6", "it listens by IPv6 only"), "ipv6_only", async |lab| {
+        lab.sh("ip address add 2001:db8:120::120/64 dev eth0 nodad").await;
+        let at_ipv6 = |settings| lab.listening(settings, "[2001:db8:120::120]:9090");
+        let bot = lab.bot_with(at_ipv6).await;
+        let report = lab.names(&["2001:db8:120::120"]).await;
+        lab.mends(&report, &["listen"], "改 server.listen / change server.listen");
+        drop(bot);
+        let _bot = lab.bot().await;
+        lab.is_mended().await;
+    });
 
     table.fault(
         ("进程停住，不再应答", "the process hangs and answers nobody"),
