@@ -1,8 +1,8 @@
 //! Set-ups with nothing wrong, in which nothing may be complained of.
 
 use super::containers;
-use super::faults::firewall::{nft, ufw};
 use super::faults::nginx;
+use super::filters::{Firewalld, nft, ufw};
 use super::lab::{GROUP, VISITORS};
 use super::site::{DOMAIN, Site, client};
 use super::table::Table;
@@ -91,6 +91,15 @@ fn a_bot_of_ones_own_that_is_well() {
             let _bot = lab.bot().await;
             ufw(lab).await;
             lab.sh("ufw allow 9090/tcp").await;
+            lab.is_healthy().await;
+        });
+    }
+
+    if !Firewalld::missing() {
+        table.healthy(("firewalld 放行 9090", "firewalld allows the port"), async |lab| {
+            let _bot = lab.bot().await;
+            let _firewalld = Firewalld::start(lab).await;
+            lab.sh("firewall-cmd --add-port=9090/tcp").await;
             lab.is_healthy().await;
         });
     }

@@ -8,6 +8,7 @@
 
 mod containers;
 mod faults;
+mod filters;
 mod healthy;
 mod lab;
 mod network;

@@ -1,9 +1,7 @@
 //! The packet filters of the instance.
 
-use std::process::Command;
-
 use crate::docker::engine::installed;
-use crate::doctor::lab::Lab;
+use crate::doctor::filters::{Firewalld, nft, ufw};
 use crate::doctor::table::Table;
 
 /// A filter as people write it: what they have connections for already, loopback, SSH.
@@ -107,24 +105,21 @@ fn the_hosts_packet_filter() {
         println!("skipped: doctor behind ufw: it is not installed");
     }
 
-    table.end();
-}
-
-/// Loads a ruleset.
-pub(in crate::doctor) async fn nft(lab: &Lab, ruleset: &str) {
-    let file = lab.home.path().join("ruleset.nft");
-    // A table ends on a line of its own.
-    std::fs::write(&file, ruleset.replace("} }", "}\n}")).unwrap();
-    lab.sh(&format!("nft -f {}", file.display())).await;
-}
-
-/// Turns ufw on, which lets SSH in, with files of its own.
-pub(in crate::doctor) async fn ufw(lab: &Lab) {
-    let files = lab.network.host.files();
-    for folder in ["ufw", "default"] {
-        let output =
-            Command::new("cp").args(["-a", &format!("/etc/{folder}")]).arg(files).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
+    if Firewalld::missing() {
+        println!("skipped: doctor behind firewalld: it is not installed");
+    } else {
+        table.fault(
+            ("firewalld 未放行 9090", "firewalld does not allow the port"),
+            "firewall_rejects",
+            async |lab| {
+                let _bot = lab.bot().await;
+                let _firewalld = Firewalld::start(lab).await;
+                let report = lab.names(&["firewalld", "9090"]).await;
+                lab.carry_out_all(&report).await;
+                lab.is_mended().await;
+            },
+        );
     }
-    lab.sh("ufw allow 22/tcp && ufw --force enable").await;
+
+    table.end();
 }

@@ -2,7 +2,7 @@
 
 mod bot;
 mod docker;
-pub(super) mod firewall;
+mod firewall;
 mod laptop;
 mod listening;
 pub(super) mod nginx;
