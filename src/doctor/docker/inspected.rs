@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
+
+/// A container that was started again so lately may be about to end once more.
+const FRESH: SignedDuration = SignedDuration::from_secs(15);
 
 /// How a container is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +88,17 @@ struct InspectedState {
     out_of_memory: bool,
     #[serde(default)]
     error: String,
+    #[serde(default)]
+    started_at: String,
     health: Option<Health>,
+}
+
+impl InspectedState {
+    /// Whether it runs, and was started a moment ago.
+    fn is_fresh(&self) -> bool {
+        let started = self.started_at.parse::<Timestamp>();
+        started.is_ok_and(|at| Timestamp::now().duration_since(at) < FRESH)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -167,8 +181,11 @@ impl From<Inspected> for Container {
         let networks = inspected.network_settings.networks.unwrap_or_default();
         let endpoints = networks.values().flat_map(|it| [&it.v4, &it.v6]);
         let addresses = endpoints.filter_map(|address| address.parse().ok()).collect();
+        let is_fresh = state.is_fresh();
         let health = state.health.filter(|health| health.status != "none");
         let last = health.as_ref().and_then(|it| it.log.as_ref()?.last());
+        let is_healthy = health.as_ref().is_some_and(|it| it.status == "healthy");
+        let restarts_on = inspected.restart_count > 0 && !is_healthy;
         let health_words = last.map(|log| log.output.trim().to_owned());
         let environment = config.env.unwrap_or_default();
         Self {
@@ -176,6 +193,8 @@ impl From<Inspected> for Container {
             name: inspected.name.trim_start_matches('/').to_owned(),
             image: config.image,
             state: match state.status.as_str() {
+                // One that ends soon after each start is now and then seen to run.
+                "running" if restarts_on && is_fresh => State::Restarting,
                 "running" => State::Running,
                 "restarting" => State::Restarting,
                 "paused" => State::Paused,
