@@ -1,7 +1,7 @@
 //! Alerts: what Alertmanager says, put into the outbox for the group of a custom robot.
 //!
 //! A notification that was taken is on disk. Alertmanager repeats itself when it did not hear so:
-//! what a group of alerts said last, said again within [`REPEATED_WITHIN`], is taken once. Nothing
+//! what a group of alerts said last, said again within a minute, is taken once. Nothing
 //! else is left out: what a group says again after something else, or later, is news.
 
 mod notification;

@@ -71,7 +71,9 @@ impl Doctor {
             .context("cannot start")?;
         if let Some(source) = self.source.filter(|_| self.open_port) {
             let wish = Wish { port: self.port, source, yes: self.yes };
-            return runtime.block_on(open_port::run(&facts, wish, language, out));
+            let done = runtime.block_on(open_port::run(&facts, wish, language, out));
+            runtime.shutdown_background();
+            return done;
         }
         let report = runtime.block_on(async {
             match &self.target {

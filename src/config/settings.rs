@@ -45,7 +45,8 @@ pub struct Server {
     pub api_keys: Vec<Secret>,
     /// Networks whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Largest request body, in bytes.
+    /// Largest request body, in bytes; of alerts, whose senders have shown who they are, 16 MiB at
+    /// the least.
     pub max_body_bytes: usize,
     /// Most connections at a time; past it the longest idle one is closed.
     pub max_connections: usize,

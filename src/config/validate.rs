@@ -231,4 +231,30 @@ mod tests {
             assert!(!is_mobile(text), "{text}");
         }
     }
+
+    fn with(mobiles: &str) -> Result<crate::config::Loaded, Vec<Problem>> {
+        let robot = "DINGBOT_DINGTALK__GROUP_ROBOTS__OPS";
+        let environment = vec![
+            (format!("{robot}__ACCESS_TOKEN"), "t".into()),
+            (format!("{robot}__MENTION_ALL"), "1".into()),
+            (format!("{robot}__MENTION_MOBILES"), mobiles.into()),
+        ];
+        crate::config::load(&crate::config::Sources { environment, ..Default::default() })
+    }
+
+    #[test]
+    fn whom_a_robot_mentions_is_checked() {
+        let robots =
+            with("13800000000, +852-12345678").expect("valid").settings.dingtalk.group_robots;
+        assert_eq!(robots[0].mention_mobiles, ["13800000000", "+852-12345678"]);
+        assert!(robots[0].mention_all);
+        for (mobiles, what) in
+            [("13800000000, ops", "no mobile number"), (&"13800000000,".repeat(51), "too many")]
+        {
+            let problems = with(mobiles).expect_err("refused");
+            let problem = problems[0].to_string();
+            assert_eq!(problems.len(), 1, "{problem}");
+            assert!(problem.contains("ops.mention_mobiles") && problem.contains(what), "{problem}");
+        }
+    }
 }

@@ -1,8 +1,12 @@
 //! Where the bot can be knocked at.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use super::docker::{Container, Published, State};
 use super::facts::Facts;
+
+/// The port that the bot listens on when nothing says otherwise.
+const PORT: u16 = 8080;
 
 /// A port of this host that leads to a bot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,11 +28,81 @@ pub struct Behind {
     pub port: u16,
 }
 
-/// All doors: those of containers, of the socket unit, or of the settings.
+impl Door {
+    /// Whether nobody outside can come in by it.
+    pub fn is_local(&self) -> bool {
+        self.bound.iter().all(IpAddr::is_loopback)
+    }
+}
+
+/// All doors: of the containers, and of the process on this host: where it listens, or where it
+/// would.
 pub(super) async fn find(facts: &Facts) -> Vec<Door> {
-    let listen = &facts.settings().server.listen;
-    listen
-        .iter()
-        .map(|address| Door { port: address.port(), bound: vec![address.ip()], container: None })
+    let (docker, unit, sockets) = tokio::join!(facts.docker(), facts.unit(), facts.sockets());
+    let mut doors: Vec<Door> = docker.containers().iter().flat_map(of_container).collect();
+    // The bot's own sockets tell best. But the ones that it was given belong to its socket unit.
+    let listening: Vec<SocketAddr> = sockets.of_bots().map(|listener| listener.address).collect();
+    let given = || unit.into_iter().flat_map(|unit| &unit.sockets).filter_map(|it| it.parse().ok());
+    let own: Vec<SocketAddr> = if listening.is_empty() { given().collect() } else { listening };
+    // A host with containers alone has no other bot.
+    let configured = doors.is_empty() || unit.is_some_and(|unit| unit.active != "inactive");
+    if !own.is_empty() {
+        doors.extend(joined(own));
+    } else if configured {
+        doors.extend(joined(facts.settings().server.listen.clone()));
+    }
+    doors
+}
+
+/// The doors of a container. Of one that publishes its ports only those count that lead to the bot,
+/// unless none does.
+fn of_container(container: &Container) -> Vec<Door> {
+    let inside = inside(container);
+    if container.host_network {
+        let bound = vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+        let behind = Behind { name: container.name.clone(), port: inside };
+        return vec![Door { port: inside, bound, container: Some(behind) }];
+    }
+    let leads = |it: &&Published| it.inside == inside;
+    let right: Vec<&Published> = container.published.iter().filter(leads).collect();
+    let all = container.published.iter().collect();
+    let published = if right.is_empty() { all } else { right };
+    published
+        .into_iter()
+        .filter(|_| container.state != State::Created || container.error.is_empty())
+        .map(|it| Door {
+            port: it.port,
+            bound: it.bound.clone(),
+            container: Some(Behind { name: container.name.clone(), port: it.inside }),
+        })
         .collect()
+}
+
+/// The port that the bot listens on inside, as its environment says.
+pub(super) fn inside(container: &Container) -> u16 {
+    let variable = |name: &str| {
+        let mut all = container.environment.iter();
+        all.find(|(known, value)| known == name && !value.is_empty()).map(|(_, value)| value)
+    };
+    let listen = variable("DINGBOT_SERVER__LISTEN").and_then(|listen| {
+        let address = listen.trim_matches(['[', ']', '"', ' ']);
+        address.rsplit(':').next()?.parse().ok()
+    });
+    variable("PORT").and_then(|port| port.parse().ok()).or(listen).unwrap_or(PORT)
+}
+
+/// One door for each port.
+fn joined(addresses: Vec<SocketAddr>) -> Vec<Door> {
+    let mut doors: Vec<Door> = Vec::new();
+    for address in addresses {
+        match doors.iter_mut().find(|door| door.port == address.port()) {
+            Some(door) if door.bound.contains(&address.ip()) => {}
+            Some(door) => door.bound.push(address.ip()),
+            None => {
+                let bound = vec![address.ip()];
+                doors.push(Door { port: address.port(), bound, container: None });
+            }
+        }
+    }
+    doors
 }

@@ -5,9 +5,12 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use tokio::sync::OnceCell;
 
+use super::docker::{self, Docker};
 use super::door::{self, Door};
 use super::ecs::{self, Ecs, Instance};
 use super::machine;
+use super::sockets::{self, Sockets};
+use super::systemd::{self, Unit};
 use crate::config::{self, Loaded, Problem, Settings, Sources};
 
 /// What is known of this host and of the bot on it. What takes time to find out is found out when
@@ -17,6 +20,9 @@ pub struct Facts {
     sources: Sources,
     configuration: Result<Loaded, Vec<Problem>>,
     fallback: Settings,
+    docker: OnceCell<Docker>,
+    unit: OnceCell<Option<Unit>>,
+    sockets: OnceCell<Sockets>,
     doors: OnceCell<Vec<Door>>,
     ecs: OnceCell<Ecs>,
     visitor: Option<IpNet>,
@@ -29,6 +35,9 @@ impl Facts {
             configuration: config::load(&sources),
             sources,
             fallback: Settings::default(),
+            docker: OnceCell::new(),
+            unit: OnceCell::new(),
+            sockets: OnceCell::new(),
             doors: OnceCell::new(),
             ecs: OnceCell::new(),
             visitor: None,
@@ -68,6 +77,21 @@ impl Facts {
     /// Whether this process may look everywhere.
     pub fn is_root(&self) -> bool {
         rustix::process::geteuid().is_root()
+    }
+
+    /// The containers of the bot.
+    pub(super) async fn docker(&self) -> &Docker {
+        self.docker.get_or_init(|| docker::find(self)).await
+    }
+
+    /// The systemd unit of the bot; nothing when there is none.
+    pub(super) async fn unit(&self) -> Option<&Unit> {
+        self.unit.get_or_init(systemd::find).await.as_ref()
+    }
+
+    /// Who listens on this host, and which processes are the bot's.
+    pub(super) async fn sockets(&self) -> &Sockets {
+        self.sockets.get_or_init(sockets::find).await
     }
 
     /// Where the bot can be knocked at, from this host's outside.

@@ -10,6 +10,7 @@
 
 mod bot;
 mod command;
+mod docker;
 mod door;
 pub mod ecs;
 pub mod facts;
@@ -23,6 +24,8 @@ mod reach;
 pub mod report;
 mod security_group;
 mod service;
+mod sockets;
+mod systemd;
 pub mod target;
 mod upstreams;
 

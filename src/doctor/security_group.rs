@@ -1,6 +1,7 @@
 //! The security groups of the instance: from where the bot's port is open.
 
 mod entrance;
+mod remedy;
 mod unseen;
 mod verdict;
 pub(super) mod words;

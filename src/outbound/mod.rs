@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,11 @@ pub fn guarded_client(read_timeout: Duration) -> Result<reqwest::Client, ClientE
 /// A client for this host's own daemon: no proxy of the environment stands between them.
 pub fn local_client(limit: Duration) -> Result<reqwest::Client, ClientError> {
     Ok(builder(limit).no_proxy().timeout(limit).build()?)
+}
+
+/// A client for a service of this host that listens at a socket of the file system.
+pub fn socket_client(socket: PathBuf, limit: Duration) -> Result<reqwest::Client, ClientError> {
+    Ok(builder(limit).no_proxy().unix_socket(socket).timeout(limit).build()?)
 }
 
 fn builder(read_timeout: Duration) -> reqwest::ClientBuilder {

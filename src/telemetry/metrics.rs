@@ -316,6 +316,8 @@ impl Metrics {
 
     /// Counts one request to DingTalk that began at `started`.
     pub fn dingtalk_request(&self, api: &str, outcome: &str, started: Instant) {
+        debug_assert!(labels::DINGTALK_APIS.contains(&api), "{api}");
+        debug_assert!(labels::DINGTALK_OUTCOMES.contains(&outcome), "{outcome}");
         self.dingtalk_requests.with_label_values(&[api, outcome]).inc();
         self.dingtalk_request_duration
             .with_label_values(&[api])
@@ -324,6 +326,8 @@ impl Metrics {
 
     /// Counts one request to the model that began at `started`.
     pub fn llm_request(&self, operation: &str, outcome: &str, started: Instant) {
+        debug_assert!(labels::LLM_OPERATIONS.contains(&operation), "{operation}");
+        debug_assert!(labels::LLM_OUTCOMES.contains(&outcome), "{outcome}");
         self.llm_requests.with_label_values(&[operation, outcome]).inc();
         self.llm_request_duration
             .with_label_values(&[operation])
@@ -332,6 +336,7 @@ impl Metrics {
 
     /// Counts one operation on long-term memory that began at `started`.
     pub fn memory_operation(&self, operation: &str, ok: bool, started: Instant) {
+        debug_assert!(labels::MEMORY_OPERATIONS.contains(&operation), "{operation}");
         let outcome = if ok { "ok" } else { "error" };
         self.memory_operations.with_label_values(&[operation, outcome]).inc();
         self.memory_operation_duration

@@ -24,7 +24,7 @@ pub async fn promtool(arguments: &[&str], input: &str) -> Option<Output> {
     let mut stdin = child.stdin.take().expect("it is piped");
     stdin.write_all(input.as_bytes()).await.expect("promtool reads");
     drop(stdin);
-    let done = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+    let done = tokio::time::timeout(6 * PATIENCE, child.wait_with_output()).await;
     Some(done.expect("promtool ends").expect("its output can be read"))
 }
 

@@ -93,10 +93,11 @@ impl Server {
                     match tls {
                         None => serve(stream, handler).await,
                         // A client that does not trust the certificate goes away.
-                        Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => serve(stream, handler).await,
-                            Err(_) => {}
-                        },
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serve(stream, handler).await;
+                            }
+                        }
                     }
                 });
             }

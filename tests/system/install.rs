@@ -53,6 +53,10 @@ async fn apt_install_from_the_signed_repository_is_all_it_takes(host: &Host) {
         "/usr/share/bash-completion/completions/dingbot",
         "/usr/share/zsh/vendor-completions/_dingbot",
         "/usr/share/fish/vendor_completions.d/dingbot.fish",
+        "/usr/share/doc/dingbot/examples/prometheus/dingbot.yml",
+        "/usr/share/doc/dingbot/examples/prometheus/dingbot.rules.yml",
+        "/usr/share/doc/dingbot/examples/prometheus/targets/dingbot.yml",
+        "/usr/share/doc/dingbot/examples/grafana/dingbot.json",
     ] {
         machine.succeeds(&format!("dpkg --search {file} | grep ^dingbot:")).await;
     }

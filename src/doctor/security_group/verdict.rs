@@ -10,7 +10,7 @@ use crate::doctor::ecs::Instance;
 use crate::doctor::ecs::rules::{self, Family, Opening, Policy, Rule};
 use crate::doctor::facts::Facts;
 use crate::doctor::finding::{Depth, Finding, Remedy, Text};
-use crate::language::Language;
+use crate::doctor::machine;
 
 /// Networks that nobody on the Internet is in.
 const PRIVATE: [&str; 6] =
@@ -40,10 +40,14 @@ impl<'a> Scene<'a> {
         groups: Vec<String>,
         rules: &'a [Rule],
     ) -> Self {
-        let has = |is: fn(&IpAddr) -> bool| instance.public.iter().any(is);
+        let own = machine::addresses();
+        let fourth = instance.public.iter().any(IpAddr::is_ipv4);
+        // One that was assigned and is on no interface is nobody's way in.
+        let sixth =
+            instance.public.iter().any(|address| address.is_ipv6() && own.contains(address));
         Self {
             region: &instance.region,
-            public: (has(IpAddr::is_ipv4), has(IpAddr::is_ipv6)),
+            public: (fourth, sixth),
             entrances,
             groups,
             rules,
@@ -60,6 +64,10 @@ impl<'a> Scene<'a> {
             if !findings.contains(&finding) {
                 findings.push(finding);
             }
+        }
+        if self.entrances.own.is_empty() {
+            let family = self.visitor.map_or(Family::V4, rules::of);
+            findings.extend(self.of_front(family));
         }
         findings
     }
@@ -261,76 +269,16 @@ impl<'a> Scene<'a> {
         self.fault("security_group_drops", seen, remedy)
     }
 
-    /// Lets in what `drop` drops, and changes as little else as can be.
-    fn overrule(&self, port: u16, drop: &Rule, accept: Option<&Rule>) -> Remedy {
-        let source = self.visitor.unwrap_or_else(|| rules::everywhere(Family::V4));
-        if drop.priority > 1 {
-            return self.add(port, source);
-        }
-        let alone = drop.ports == [(port, port)];
-        let remedy = if alone {
-            Remedy::new(Text::new(
-                "ECS 控制台 → 实例 → 安全组 → 入方向：删除这条拒绝规则；1～2 分钟内生效",
-                "ECS console → Instances → Security Groups → Inbound: delete this rule; it takes effect within 1 to 2 minutes",
-            ))
-        } else {
-            Remedy::new(Text::new(
-                "ECS 控制台 → 实例 → 安全组 → 入方向：把这条拒绝规则的优先级改为 100，排到允许规则之后（它还管其他端口，不要删除）；1～2 分钟内生效",
-                "ECS console → Instances → Security Groups → Inbound: give this rule priority 100, so that it goes after those that allow (it is about other ports as well: do not delete it); it takes effect within 1 to 2 minutes",
-            ))
-        };
-        let Rule { id, group, .. } = drop;
-        let remedy = match id.as_str() {
-            "" => remedy,
-            _ if alone => remedy.command(self.revoke(drop)),
-            _ => remedy.command(format!(
-                "aliyun ecs ModifySecurityGroupRule --RegionId {} --SecurityGroupId {group} \
-                 --SecurityGroupRuleId {id} --Priority 100",
-                self.region
-            )),
-        };
-        match accept {
-            Some(_) => remedy,
-            None => remedy.command(open_port(port, source)),
-        }
-    }
-
     /// Open to everybody.
     fn wide(&self, port: u16, family: Family, opening: &Opening<'_>) -> Finding {
         let wide = opening.decided.iter().find(|(rule, _)| rule.policy == Policy::Accept);
         let all = rules::everywhere(family);
         let rule = wide.map(|(rule, _)| words::rule(rule)).unwrap_or_default();
-        let behind = self.entrances.front.first().filter(|_| self.entrances.proxied);
         let seen = Text::new(
             format!("TCP {port} 对 {all}（整个互联网）开放，规则 {rule}"),
             format!("TCP {port} is open to {all}, the whole Internet, by rule {rule}"),
         );
-        let advice = if let Some(front) = behind {
-            Text::new(
-                format!("外部经反向代理（{front}）访问即可：删除这条规则，{port} 只留给本机"),
-                format!(
-                    "Callers come by the proxy on {front}: delete this rule, and leave {port} to this host"
-                ),
-            )
-        } else {
-            Text::new(
-                "能用。更稳妥的做法：只给自己的网段开放；要接收钉钉回调（来源不固定）时，前面放 nginx，对外只开 443。先加窄规则，再删宽规则",
-                "It works. Safer: open it to your own network only; where DingTalk calls back (from addresses that are not fixed), put nginx before it and open 443 alone. Add the narrower rule first, then delete the wide one",
-            )
-        };
-        let wide = wide.map(|(rule, _)| *rule);
-        let alone = wide.is_some_and(|rule| rule.ports == [(port, port)]);
-        let advice = if alone { advice } else { with_other_ports(&advice) };
-        let mut remedy = Remedy::new(advice);
-        if behind.is_none() {
-            let narrow = self.operator.filter(|operator| rules::of(*operator) == family);
-            let narrow = narrow.map_or_else(|| "'CIDR'".to_owned(), |network| network.to_string());
-            remedy = remedy
-                .command(format!("dingbot doctor --open-port --port {port} --source {narrow}"));
-        }
-        if let Some(rule) = wide.filter(|rule| alone && !rule.id.is_empty()) {
-            remedy = remedy.command(self.revoke(rule));
-        }
+        let remedy = self.narrow(port, family, wide.map(|(rule, _)| *rule));
         Finding::warning("security_group_wide_open", Depth::Note, seen, remedy)
     }
 
@@ -379,30 +327,6 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// The rule that lets `source` in: by doctor, by `aliyun`, and in the console.
-    fn add(&self, port: u16, source: IpNet) -> Remedy {
-        let narrower = if source == rules::everywhere(rules::of(source)) {
-            ("（只给固定来源用时填它的网段）", " (or the network of those who use it)")
-        } else {
-            ("", "")
-        };
-        let group = self.groups.first().map_or("", String::as_str);
-        Remedy::new(Text::new(
-            format!("ECS 控制台 → 实例 → 安全组 {group} → 入方向 → 手动添加：授权策略 允许，优先级 1，协议类型 自定义 TCP，端口范围 {port}/{port}，授权对象 {source}{}，描述 dingbot；1～2 分钟内生效。或用命令（任选一条）", narrower.0),
-            format!("ECS console → Instances → Security Group {group} → Inbound → Add Rule: action Allow, priority 1, protocol Custom TCP, port range {port}/{port}, source {source}{}, description dingbot; it takes effect within 1 to 2 minutes. Or by one of these commands", narrower.1),
-        ))
-        .command(open_port(port, source))
-        .command(words::command(self.region, group, port, source))
-    }
-
-    fn revoke(&self, rule: &Rule) -> String {
-        format!(
-            "aliyun ecs RevokeSecurityGroup --RegionId {} --SecurityGroupId {} \
-             --SecurityGroupRuleId.1 {}",
-            self.region, rule.group, rule.id
-        )
-    }
-
     fn ids(&self) -> String {
         self.groups.join(", ")
     }
@@ -420,24 +344,6 @@ fn open(port: u16, opening: &Opening<'_>) -> Finding {
             format!("TCP {port} is open to {from}, by rule {rule}"),
         ),
     )
-}
-
-/// The same about a rule that is for more ports than this one.
-fn with_other_ports(advice: &Text) -> Text {
-    Text::new(
-        format!(
-            "{}。这条规则还放行其他端口（例如 SSH 22）：先给它们单独加规则，再删除它",
-            advice.of(Language::Chinese)
-        ),
-        format!(
-            "{}. The rule lets in other ports as well, perhaps SSH: give those rules of their own before it is deleted",
-            advice.of(Language::English)
-        ),
-    )
-}
-
-fn open_port(port: u16, source: IpNet) -> String {
-    format!("dingbot doctor --open-port --port {port} --source {source}")
 }
 
 fn is_private(network: IpNet) -> bool {

@@ -20,6 +20,9 @@ pub(super) fn draw(
     answered: &[(u64, Vec<Series>)],
     window: Window,
 ) -> String {
+    // One axis for all: a series may end before the others.
+    let points = answered.iter().flat_map(|(_, series)| series).flat_map(|series| &series.points);
+    let end = points.map(|point| point.0).fold(f64::MIN, f64::max);
     let panels: Vec<Value> = dashboard
         .panels
         .iter()
@@ -30,7 +33,7 @@ pub(super) fn draw(
             let content = match panel.kind.as_str() {
                 "row" => context! {},
                 "stat" => stat(panel, &series),
-                _ => chart(panel, &series, window, [width, height]),
+                _ => chart(panel, &series, (window, end), [width, height]),
             };
             context! { kind => &panel.kind, title => &panel.title, x, y, width, height, ..content }
         })
@@ -63,11 +66,14 @@ fn stat(panel: &Panel, series: &[&Series]) -> Value {
     context! { shown, colour => colour(step.map_or("text", |(_, colour)| colour), 0) }
 }
 
-fn chart(panel: &Panel, series: &[&Series], window: Window, [width, height]: [f64; 2]) -> Value {
+fn chart(
+    panel: &Panel,
+    series: &[&Series],
+    (window, end): (Window, f64),
+    [width, height]: [f64; 2],
+) -> Value {
     let [left, top, right, bottom] = INSET;
     let (inner, tall) = (width - left - right, height - top - bottom);
-    let times = || series.iter().flat_map(|series| series.points.iter().map(|point| point.0));
-    let end = times().fold(f64::MIN, f64::max);
     let begin = end - window.seconds as f64;
     let values = series.iter().flat_map(|series| series.points.iter().map(|point| point.1));
     let most = round_up(values.filter(|value| value.is_finite()).fold(0.0, f64::max));
@@ -95,6 +101,8 @@ fn chart(panel: &Panel, series: &[&Series], window: Window, [width, height]: [f6
     let grid: Vec<Value> = [0.0, 0.5, 1.0]
         .map(|part| context! { y => top + tall * (1.0 - part), label => written(most * part, &panel.unit) })
         .to_vec();
+    let wide = |c: char| if c.is_ascii() { 5.5 } else { 10.0 };
+    let names: f64 = series.iter().map(|one| 22.0 + one.name.chars().map(wide).sum::<f64>()).sum();
     let minutes = window.seconds as f64 / 60.0;
     context! {
         lines, grid, left,
@@ -102,6 +110,7 @@ fn chart(panel: &Panel, series: &[&Series], window: Window, [width, height]: [f6
         ground => top + tall,
         since => format!("-{minutes:.0} min"),
         legend => height - 8.0,
+        legend_size => if names > width { 8 } else { 10 },
     }
 }
 

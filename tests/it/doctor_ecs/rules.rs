@@ -44,7 +44,7 @@ fn a_port_that_no_rule_names_is_closed() {
 
 #[test]
 fn a_rule_that_drops_is_named() {
-    let rules = vec![accept("9090/9090", "0.0.0.0/0"), drop(1, "9090/9090", "0.0.0.0/0")];
+    let rules = [accept("9090/9090", "0.0.0.0/0"), drop(1, "9090/9090", "0.0.0.0/0")];
     let id = rules[1]["SecurityGroupRuleId"].as_str().unwrap().to_owned();
     // In another group of the instance: the groups are one list.
     let groups = [("sg-1", vec![rules[0].clone()]), ("sg-2", vec![rules[1].clone()])];
@@ -68,7 +68,7 @@ fn a_rule_that_drops_is_named() {
         let report = scene.report(api, &[]).await;
         let commands = report.commands("security_group_drops");
         assert!(commands[0].contains("ModifySecurityGroupRule"), "{commands:?}");
-        assert!(commands[0].ends_with("--Priority 100"), "{commands:?}");
+        assert!(commands[0].ends_with("--Policy drop --Priority 100"), "{commands:?}");
         api.world().groups.insert("sg-2".into(), vec![drop(100, "1/65535", "0.0.0.0/0")]);
         let report = scene.report(api, &[]).await;
         assert_eq!(report.groups(), [("security_group_wide_open", "warning")]);
@@ -227,6 +227,9 @@ fn an_ipv6_address_wants_a_rule_of_its_own() {
         // A bot without IPv6 wants none.
         assert_eq!(scene.report(api, &[]).await.groups(), [("security_group_open", "fine")]);
         scene.settings("[server]\nlisten = [\"[::]:9090\"]");
+        // Nor does an address that was assigned, and is on no interface.
+        assert_eq!(scene.report(api, &[]).await.groups(), [("security_group_open", "fine")]);
+        scene.give_address("2408:4005:325:a204::1");
         let report = scene.report(api, &[]).await;
         let expected = [("security_group_open", "fine"), ("security_group_ipv6_closed", "warning")];
         assert_eq!(report.groups(), expected);

@@ -75,6 +75,14 @@ impl Scene {
         std::fs::write(self.home.path().join("dingbot.toml"), text).unwrap();
     }
 
+    /// Gives an interface of the instance an address more.
+    pub(super) fn give_address(&self, address: &str) {
+        let host = self.network.host.name();
+        ip(&["-n", host, "link", "add", "eth1", "type", "veth", "peer", "name", "eth2"]);
+        ip(&["-n", host, "link", "set", "eth1", "up"]);
+        ip(&["-n", host, "address", "add", address, "dev", "eth1", "nodad"]);
+    }
+
     /// The file of `aliyun`.
     pub(super) fn profile(&self, text: &str) {
         let folder = self.home.path().join(".aliyun");

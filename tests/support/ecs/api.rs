@@ -296,7 +296,7 @@ impl World {
         rules.retain(|rule| rule["SecurityGroupRuleId"] != id.as_str());
         if rules.len() == before {
             let message = "The specified security group rule does not exist.";
-            return Err(Failure::new(404, "InvalidSecurityGroupRuleId.NotFound", message));
+            return Err(Failure::new(400, "InvalidParam.SecurityGroupRuleId", message));
         }
         Ok(json!({}))
     }
