@@ -193,6 +193,8 @@ async fn the_guide_by_way_of_apt(host: &Host) {
         "ip address add {PRIVATE}/20 dev $(ip -o -4 route show to {HOST}/24 | awk '{{print $3}}')"
     );
     host.machine.succeeds(&add).await;
+    let name = format!("echo {HOST} bot.example.com >> /etc/hosts");
+    host.machine.succeeds(&name).await;
     printed(std::process::Command::new("ip").args(["route", "add", PRIVATE, "via", HOST]));
     // Where DingTalk is; nothing of the guide.
     let base = host.dingtalk.base();
