@@ -38,7 +38,7 @@ enum Unknown {
 pub(super) async fn look(facts: &Facts) -> Vec<Finding> {
     let (instance, metadata) = match facts.ecs().await {
         Ecs::Instance { instance, metadata } => (instance, metadata),
-        Ecs::Silent => return vec![unseen::silent(&entrance::find(facts).await)],
+        Ecs::Silent => return vec![unseen::silent(&entrance::find(facts).await, facts.visitor())],
         Ecs::Elsewhere => return Vec::new(),
     };
     let (entrances, groups) =
@@ -48,7 +48,7 @@ pub(super) async fn look(facts: &Facts) -> Vec<Finding> {
             let scene = Scene::new(facts, instance, &entrances, ids, &rules);
             scene.findings()
         }
-        Err(unknown) => vec![unseen::finding(&unknown, instance, &entrances)],
+        Err(unknown) => vec![unseen::finding(&unknown, instance, &entrances, facts.visitor())],
     }
 }
 

@@ -247,6 +247,8 @@ impl Api {
         let answer = request
             .header("authorization", authorization)
             .header("accept", "application/json")
+            // Says that there is none: a gateway may ask for the length of every POST.
+            .body("")
             .timeout(LIMIT)
             .send()
             .await

@@ -17,6 +17,7 @@ pub(in crate::doctor) use self::api::{Api, ApiError, Authorize};
 pub(in crate::doctor) use self::credentials::{CredentialsError, Origin, find as credentials};
 pub(in crate::doctor) use self::metadata::{Metadata, Mode};
 use super::facts::Facts;
+use super::machine;
 
 /// The longest the metadata service may take to say what this host is: others wait for that, and
 /// have to ask the API then.
@@ -90,7 +91,8 @@ async fn describe(metadata: &Metadata) -> Option<Instance> {
     Some(Instance { id, region, zone, private, public })
 }
 
-/// The global IPv6 addresses of the first interface.
+/// The global IPv6 addresses of the first interface. One that was assigned, and that no interface
+/// has, is nobody's way in.
 async fn ipv6(metadata: &Metadata) -> Vec<IpAddr> {
     let Some(mac) = metadata.get("mac").await.filter(|mac| is_mac(mac)) else {
         return Vec::new();
@@ -99,7 +101,8 @@ async fn ipv6(metadata: &Metadata) -> Vec<IpAddr> {
     let listed = listed.unwrap_or_default();
     let listed = listed.trim_matches(['[', ']']).split([',', ' ', '\n', '"']);
     let addresses = listed.filter_map(|address| address.trim().parse::<IpAddr>().ok());
-    addresses.filter(|address| address.is_ipv6()).collect()
+    let own = machine::addresses();
+    addresses.filter(|address| address.is_ipv6() && own.contains(address)).collect()
 }
 
 /// Whether it is an id: a name that leads to other hosts must not come from a stranger's answer.

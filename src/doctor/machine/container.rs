@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::doctor::finding::{Finding, Remedy, Text};
 
 /// What container engines leave inside.
-const MARKS: [&str; 2] = [".dockerenv", "run/.containerenv"];
+const MARKS: [&str; 3] = [".dockerenv", "run/.containerenv", "run/secrets/kubernetes.io"];
 /// The way to ask Docker.
 const SOCKETS: [&str; 2] = ["run/docker.sock", "var/run/docker.sock"];
 /// Runs doctor where nothing is hidden from it.

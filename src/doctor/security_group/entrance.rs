@@ -6,8 +6,8 @@ use procfs::net::{TcpNetEntry, TcpState};
 
 use crate::doctor::facts::Facts;
 
-/// Where proxies listen, the one people should use first.
-const FRONT: [u16; 2] = [443, 80];
+/// The ports of the web, where proxies listen; the one people should use first.
+pub(super) const FRONT: [u16; 2] = [443, 80];
 
 /// The ports by which the bot may be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]

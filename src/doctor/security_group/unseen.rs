@@ -1,5 +1,7 @@
 //! What is said when the rules cannot be seen: why, and the rule to look for by hand.
 
+use ipnet::IpNet;
+
 use super::entrance::Entrances;
 use super::{Unknown, words};
 use crate::doctor::ecs::{ApiError, Instance, Origin, rules};
@@ -10,8 +12,13 @@ const REGION: &str = "'cn-…'";
 const GROUP: &str = "'sg-…'";
 
 /// The rules of `instance` are not known.
-pub(super) fn finding(unknown: &Unknown, instance: &Instance, entrances: &Entrances) -> Finding {
-    let by_hand = |first: Text| by_hand(Some(instance), entrances, &first);
+pub(super) fn finding(
+    unknown: &Unknown,
+    instance: &Instance,
+    entrances: &Entrances,
+    visitor: Option<IpNet>,
+) -> Finding {
+    let by_hand = |first: Text| by_hand(Some(instance), entrances, visitor, &first);
     let plain = || by_hand(Text::new("", ""));
     match unknown {
         Unknown::Credentials(error) => {
@@ -78,22 +85,27 @@ pub(super) fn finding(unknown: &Unknown, instance: &Instance, entrances: &Entran
 }
 
 /// This is a machine of Alibaba Cloud that does not say which.
-pub(super) fn silent(entrances: &Entrances) -> Finding {
+pub(super) fn silent(entrances: &Entrances, visitor: Option<IpNet>) -> Finding {
     Finding::unseen(
         "security_group_unseen",
         Text::new(
             "元数据服务没有应答，看不到安全组",
             "the metadata service does not answer, so the security group is not seen",
         ),
-        by_hand(None, entrances, &Text::new("", "")),
+        by_hand(None, entrances, visitor, &Text::new("", "")),
     )
 }
 
 /// The path through the console with the rule, and the same by `aliyun`.
-fn by_hand(instance: Option<&Instance>, entrances: &Entrances, first: &Text) -> Remedy {
+fn by_hand(
+    instance: Option<&Instance>,
+    entrances: &Entrances,
+    visitor: Option<IpNet>,
+    first: &Text,
+) -> Remedy {
     use crate::language::Language::{Chinese, English};
     let port = port(entrances);
-    let source = rules::everywhere(rules::Family::V4);
+    let source = visitor.unwrap_or_else(|| rules::everywhere(rules::Family::V4));
     let remedy = Remedy::new(Text::new(
         format!(
             "{}ECS 控制台 → 实例 → 安全组 → 入方向 → 手动添加：授权策略 允许，优先级 1，协议类型 自定义 TCP，端口范围 {port}/{port}，授权对象 {source}（只给固定来源用时填它的网段），描述 dingbot；1～2 分钟内生效",

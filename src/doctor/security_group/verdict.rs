@@ -4,13 +4,12 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::entrance::{Entrances, Own};
+use super::entrance::{self, Entrances, Own};
 use super::words;
 use crate::doctor::ecs::Instance;
 use crate::doctor::ecs::rules::{self, Family, Opening, Policy, Rule};
 use crate::doctor::facts::Facts;
 use crate::doctor::finding::{Depth, Finding, Remedy, Text};
-use crate::doctor::machine;
 
 /// Networks that nobody on the Internet is in.
 const PRIVATE: [&str; 6] =
@@ -40,14 +39,10 @@ impl<'a> Scene<'a> {
         groups: Vec<String>,
         rules: &'a [Rule],
     ) -> Self {
-        let own = machine::addresses();
-        let fourth = instance.public.iter().any(IpAddr::is_ipv4);
-        // One that was assigned and is on no interface is nobody's way in.
-        let sixth =
-            instance.public.iter().any(|address| address.is_ipv6() && own.contains(address));
+        let has = |is: fn(&IpAddr) -> bool| instance.public.iter().any(is);
         Self {
             region: &instance.region,
-            public: (fourth, sixth),
+            public: (has(IpAddr::is_ipv4), has(IpAddr::is_ipv6)),
             entrances,
             groups,
             rules,
@@ -83,7 +78,10 @@ impl<'a> Scene<'a> {
         let mut findings = vec![self.of_port(port, family, &opening)];
         if family == Family::V4 && own.v6 && self.public.1 {
             let sixth = rules::opening(self.rules, port, Family::V6);
-            if sixth.is_wide(Family::V6) && !opening.is_wide(Family::V4) {
+            if sixth.is_wide(Family::V6)
+                && !opening.is_wide(Family::V4)
+                && !entrance::FRONT.contains(&port)
+            {
                 findings.push(self.wide(port, Family::V6, &sixth));
             } else if sixth.open.is_empty() && !opening.open.is_empty() {
                 findings.push(self.sixth_closed(port));
@@ -102,7 +100,9 @@ impl<'a> Scene<'a> {
             };
         }
         if opening.is_wide(family) {
-            return self.wide(port, family, opening);
+            // Everybody is meant to come by the ports of the web.
+            let is_web = entrance::FRONT.contains(&port);
+            return if is_web { open(port, opening) } else { self.wide(port, family, opening) };
         }
         if !opening.open.is_empty() {
             if opening.open.iter().any(|network| !is_private(*network)) {

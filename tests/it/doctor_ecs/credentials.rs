@@ -25,6 +25,11 @@ fn without_credentials_the_rule_to_add_is_shown() {
         assert!(commands[0].contains("--RegionId cn-hangzhou --InstanceIds '[\"i-bp13"));
         assert!(commands[1].contains("--SecurityGroupId 'sg-…'"), "{commands:?}");
 
+        let source = ["--json", "--source", "192.0.2.7"];
+        let report = Report::of(scene.doctor(Some(&api), &[], &source).await);
+        let commands = report.commands("security_group_unseen");
+        assert!(commands[1].contains("SourceCidrIp 192.0.2.7/32"), "{commands:?}");
+
         let half = [("ALIBABA_CLOUD_ACCESS_KEY_ID", ID)];
         let report = Report::of(scene.doctor(Some(&api), &half, &["--json"]).await);
         let seen = report.seen("security_group_unseen");

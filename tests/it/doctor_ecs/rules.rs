@@ -147,6 +147,12 @@ fn open_to_everybody_is_a_warning_with_the_narrower_rule() {
         let report = scene.report(api, &[]).await;
         assert_eq!(report.groups(), [("security_group_open", "fine")]);
 
+        // Everybody may come by the ports of the web.
+        scene.settings("[server]\nlisten = [\"0.0.0.0:80\"]");
+        api.world().groups.insert("sg-1".into(), vec![accept("80/80", "0.0.0.0/0")]);
+        assert_eq!(scene.report(api, &[]).await.groups(), [("security_group_open", "fine")]);
+        scene.settings("[server]\nlisten = [\"0.0.0.0:9090\"]");
+
         // A rule about all ports is not to be deleted lightly.
         api.world().groups.insert("sg-1".into(), vec![accept("1/65535", "0.0.0.0/0")]);
         let report = scene.report(api, &[]).await;
