@@ -79,6 +79,15 @@ async fn a_downgrade_is_refused_and_the_service_goes_on(host: &Host) {
     assert_eq!(host.pid().await, pid, "not even restarted");
     assert_eq!(host.machine.succeeds("dpkg --audit").await, "");
     host.answers("still here?").await;
+
+    // What the refusal says to do for whoever wants it all the same.
+    let machine = &host.machine;
+    machine.succeeds("systemctl stop dingbot; cp -a /var/lib/private/dingbot /root/backup").await;
+    let insist = "env DINGBOT_ALLOW_DOWNGRADE=1 apt-get install --yes --allow-downgrades";
+    machine.succeeds(&format!("{insist} {older} 2>&1")).await;
+    assert_eq!(installed(host).await, format!("install ok installed {OLDER}"));
+    host.becomes_healthy().await;
+    machine.succeeds("test -s /root/backup/dingbot.db").await;
 }
 
 /// Every file that a package may leave something in; what is under /run is gone at a boot, and

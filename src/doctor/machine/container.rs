@@ -10,7 +10,7 @@ const MARKS: [&str; 3] = [".dockerenv", "run/.containerenv", "run/secrets/kubern
 /// The way to ask Docker.
 const SOCKETS: [&str; 2] = ["run/docker.sock", "var/run/docker.sock"];
 /// Runs doctor where nothing is hidden from it.
-const ON_THE_HOST: &str = "docker run --rm --network host --pid host \
+const ON_THE_HOST: &str = "docker run --rm --user 0 --network host --pid host \
     -v /var/run/docker.sock:/var/run/docker.sock dingbot doctor";
 
 /// What is hidden.

@@ -77,11 +77,6 @@ impl Block {
         self.way.is_none_or(|of| of == way)
     }
 
-    /// Whether its fence has this word.
-    pub(crate) fn has(&self, word: &str) -> bool {
-        self.words.iter().any(|other| other == word)
-    }
-
     /// The first line of its first command.
     pub(crate) fn first_line(&self) -> &str {
         self.steps[0].command.lines().next().unwrap_or_default()
