@@ -253,20 +253,27 @@ fn why(container: &Container) -> (String, String) {
         return (container.error.clone(), container.error.clone());
     }
     let code = container.exit_code;
+    // Between two ends, when there is no exit code.
+    if code == 0 && container.state == State::Restarting {
+        let words = words.trim_start_matches('：').to_owned();
+        return match words.as_str() {
+            "" => ("每次启动后不久就退出".into(), "it ends soon after each start".into()),
+            _ => (words.clone(), words),
+        };
+    }
     (format!("退出码 {code}{words}"), format!("exit code {code}{}", words.replacen('：', ": ", 1)))
 }
 
 fn mend(container: &Container) -> Remedy {
     let name = &container.name;
-    let text = if container.exit_code == 0 {
+    let is_well = container.exit_code == 0 && container.state != State::Restarting;
+    let text = if is_well {
         Text::new("启动它", "Start it")
     } else {
         Text::new("按它最后的错误处理，再启动", "Mend what its last words name, then start it")
     };
     let remedy = Remedy::new(text);
-    let remedy = match container.exit_code {
-        0 => remedy,
-        _ => remedy.command(format!("docker logs --tail 50 {name}")),
-    };
+    let remedy =
+        if is_well { remedy } else { remedy.command(format!("docker logs --tail 50 {name}")) };
     remedy.command(format!("docker start {name}"))
 }

@@ -237,9 +237,10 @@ async fn on_the_machine(host: &Host, table: &mut Table) {
         "port_taken",
         async |it| {
             it.sh("systemctl stop dingbot").await;
-            it.sh("systemd-run --unit other perl -MIO::Socket::INET -e '\
-                   my $s = IO::Socket::INET->new(LocalPort => 8080, Listen => 5) or die; sleep 600'")
-                .await;
+            let script = "use IO::Socket::INET; my $s = IO::Socket::INET->new(\
+                          LocalPort => 8080, Listen => 5) or die; sleep 600;";
+            it.host.machine.publish("/root/other.pl", script);
+            it.sh("systemd-run --unit other perl /root/other.pl").await;
             tokio::time::sleep(Duration::from_millis(500)).await;
             it.host.machine.run("systemctl start dingbot --no-block; sleep 3").await;
             let report = it.names(&["8080", "perl"]).await;
