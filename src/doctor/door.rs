@@ -45,7 +45,8 @@ pub(super) async fn find(facts: &Facts) -> Vec<Door> {
     let given = || unit.into_iter().flat_map(|unit| &unit.sockets).filter_map(|it| it.parse().ok());
     let own: Vec<SocketAddr> = if listening.is_empty() { given().collect() } else { listening };
     // A host with containers alone has no other bot.
-    let configured = doors.is_empty() || unit.is_some_and(|unit| unit.active != "inactive");
+    let configured =
+        docker.containers().is_empty() || unit.is_some_and(|unit| unit.active != "inactive");
     if !own.is_empty() {
         doors.extend(joined(own));
     } else if configured {

@@ -1,5 +1,7 @@
 //! Who listens on the port, and where.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use super::docker::State;
 use super::door::{Behind, Door};
 use super::facts::Facts;
@@ -13,7 +15,8 @@ const ENGINES: [&str; 6] =
 const SERVICE_MANAGER: i32 = 1;
 
 pub(super) async fn look(facts: &Facts) -> Vec<Finding> {
-    let (doors, sockets) = tokio::join!(facts.doors(), facts.sockets());
+    let (doors, sockets, own) =
+        tokio::join!(facts.doors(), facts.sockets(), facts.private_addresses());
     let running = facts.docker().await.containers().iter().filter(|it| it.state == State::Running);
     let running: Vec<&str> = running.map(|it| it.name.as_str()).collect();
     let mut findings = Vec::new();
@@ -22,7 +25,10 @@ pub(super) async fn look(facts: &Facts) -> Vec<Finding> {
             // A container that does not run has nobody at its door; the service says so.
             Some(behind) if !running.contains(&behind.name.as_str()) => {}
             Some(behind) => findings.extend(of_container(door, behind, sockets)),
-            None => findings.extend(of_host(door, sockets)),
+            None => {
+                findings.extend(of_host(door, sockets));
+                findings.extend(one_family(door.port, sockets, &own));
+            }
         }
     }
     findings
@@ -67,6 +73,12 @@ fn of_host(door: &Door, sockets: &Sockets) -> Vec<Finding> {
     if !owners.is_empty() && !owners.iter().any(|owner| is_bot(&owner)) {
         return vec![taken(door.port, owners[0])];
     }
+    // The bot on loopback, and somebody else where callers from outside come in.
+    let outer: Vec<&Owner> =
+        listeners.iter().filter(|it| !it.is_local()).flat_map(|it| &it.owners).collect();
+    if let Some(owner) = outer.first().filter(|_| !outer.iter().any(|owner| is_bot(&owner))) {
+        return vec![taken(door.port, owner)];
+    }
     let places = places(&listeners);
     if listeners.iter().all(|it| it.is_local()) {
         return vec![match sockets.web_server() {
@@ -88,6 +100,50 @@ fn of_host(door: &Door, sockets: &Sockets) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// A warning when it listens for IPv4 or for IPv6 alone, and the host has addresses of the other
+/// kind that callers come by.
+fn one_family(port: u16, sockets: &Sockets, own: &[IpAddr]) -> Option<Finding> {
+    let outer: Vec<&Listener> = sockets.on(port).filter(|it| !it.is_local()).collect();
+    let listens = |is: fn(&IpAddr) -> bool| outer.iter().any(|it| is(&it.address.ip()));
+    // A socket at [::] serves both, as far as can be seen from here.
+    let all = outer.iter().any(|it| it.address.ip() == Ipv6Addr::UNSPECIFIED);
+    let has_v4 = own.iter().any(IpAddr::is_ipv4);
+    let v6 = own.iter().find(|it| is_global(it));
+    let places = places(&outer);
+    if outer.is_empty() || all {
+        return None;
+    }
+    if !listens(IpAddr::is_ipv4) && has_v4 {
+        let seen = Text::new(
+            format!("只监听 IPv6（{places}），IPv4 访问不到"),
+            format!("listening by IPv6 alone ({places}): nobody gets there by IPv4"),
+        );
+        return Some(Finding::failed("ipv6_only", Depth::Listening, seen, both(port)));
+    }
+    let v6 = v6.filter(|_| !listens(IpAddr::is_ipv6))?;
+    let seen = Text::new(
+        format!("只监听 IPv4（{places}），而本机有公网 IPv6 地址 {v6}：域名有 AAAA 记录时访问不到"),
+        format!(
+            "listening by IPv4 alone ({places}), and this host has the IPv6 address {v6}: callers of \
+             a name with an AAAA record do not get there"
+        ),
+    );
+    Some(Finding::warning("ipv4_only", Depth::Listening, seen, both(port)))
+}
+
+/// Whether callers from elsewhere may use the address: it is IPv6, and of no private network.
+fn is_global(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.segments()[0] & 0xe000 == 0x2000)
+}
+
+fn both(port: u16) -> Remedy {
+    Remedy::new(Text::new(
+        format!("把 server.listen 改成 [\"[::]:{port}\"]（IPv4 和 IPv6 都监听）并重启"),
+        format!("Set server.listen = [\"[::]:{port}\"], which serves IPv4 and IPv6, and restart"),
+    ))
+    .command("sudo systemctl restart dingbot")
 }
 
 fn places(listeners: &[&Listener]) -> String {
@@ -197,6 +253,31 @@ mod tests {
         assert_eq!(found(proxied, false), ["listening_behind_proxy"]);
         // Between the service manager's start of the socket and that of the service.
         assert_eq!(found(vec![listener("[::]:9090", &[("systemd", 1)])], false), ["listening"]);
+    }
+
+    #[test]
+    fn a_stranger_where_callers_come_in_is_seen_beside_the_bot() {
+        let both = [
+            listener("127.0.0.1:9090", &[("dingbot", 7)]),
+            listener("172.24.223.120:9090", &[("python3", 8)]),
+        ];
+        assert_eq!(found(both.to_vec(), false), ["port_taken"]);
+    }
+
+    #[test]
+    fn one_kind_of_address_is_not_enough_for_a_host_with_both() {
+        let code = |place: &str, own: &[&str]| {
+            let listeners = vec![listener(place, &[("dingbot", 7)])];
+            let own: Vec<IpAddr> = own.iter().map(|it| it.parse().unwrap()).collect();
+            let sockets = Sockets { listeners, bots: Vec::new() };
+            one_family(9090, &sockets, &own).map(|finding| finding.code)
+        };
+        assert_eq!(code("[2408::1]:9090", &["172.24.223.120", "2408::1"]), Some("ipv6_only"));
+        assert_eq!(code("[2408::1]:9090", &["2408::1"]), None);
+        assert_eq!(code("0.0.0.0:9090", &["172.24.223.120", "2408::1"]), Some("ipv4_only"));
+        assert_eq!(code("0.0.0.0:9090", &["172.24.223.120", "fd00::1"]), None);
+        assert_eq!(code("[::]:9090", &["172.24.223.120", "2408::1"]), None);
+        assert_eq!(code("127.0.0.1:9090", &["172.24.223.120"]), None);
     }
 
     #[test]

@@ -66,12 +66,16 @@ fn read() -> Sockets {
     let mut sockets = listening(procfs::net::tcp());
     sockets.extend(listening(procfs::net::tcp6()));
     let mut owners: HashMap<u64, Vec<Owner>> = HashMap::new();
-    let mut bots = Vec::new();
+    let (mut bots, mut perhaps) = (Vec::new(), Vec::new());
     let here = Process::myself().ok().and_then(|myself| network(&myself));
     for process in procfs::process::all_processes().into_iter().flatten().flatten() {
         let Some(owner) = owner(&process) else { continue };
-        if is_bot(&process) && is_here(&process, here) {
-            bots.push(owner.clone());
+        if is_bot(&process) && !is_contained(&process) {
+            match is_here(&process, here) {
+                Some(true) => bots.push(owner.clone()),
+                Some(false) => {}
+                None => perhaps.push(owner.clone()),
+            }
         }
         for descriptor in process.fd().into_iter().flatten().flatten() {
             if let FDTarget::Socket(inode) = descriptor.target {
@@ -81,6 +85,10 @@ fn read() -> Sockets {
                 }
             }
         }
+    }
+    // Of those that may be in another network no more than one is counted.
+    if bots.is_empty() {
+        bots.extend(perhaps.into_iter().next());
     }
     let listeners = sockets
         .into_iter()
@@ -132,16 +140,23 @@ fn is_bot(process: &Process) -> bool {
     program == Some("dingbot") && command.get(1).is_some_and(|it| it == "serve")
 }
 
-/// Whether a process is in the network of this one, as far as that can be seen.
-fn is_here(process: &Process, here: Option<u64>) -> bool {
-    match network(process) {
-        Some(network) => Some(network) == here,
-        // Another user's. What an engine started has its name in its control group.
-        None => process.cgroups().is_ok_and(|groups| {
-            let engines = ["docker", "containerd", "libpod", "kubepods"];
-            !groups.0.iter().any(|it| engines.iter().any(|engine| it.pathname.contains(engine)))
-        }),
-    }
+/// Whether a process is in the network of this one; nothing, when that cannot be seen: it is
+/// another user's.
+fn is_here(process: &Process, here: Option<u64>) -> Option<bool> {
+    network(process).map(|network| Some(network) == here)
+}
+
+/// Whether an engine started the process, and in another container than this process is in: what
+/// an engine started has its name in its control group.
+fn is_contained(process: &Process) -> bool {
+    let engines = ["docker", "containerd", "libpod", "kubepods"];
+    let group = |process: &Process| {
+        let groups = process.cgroups().ok()?;
+        let mut paths = groups.0.into_iter().map(|it| it.pathname);
+        paths.find(|path| engines.iter().any(|engine| path.contains(engine)))
+    };
+    let theirs = group(process);
+    theirs.is_some() && theirs != Process::myself().ok().as_ref().and_then(group)
 }
 
 /// The network namespace of a process.

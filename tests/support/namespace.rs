@@ -74,15 +74,17 @@ impl Network {
         for address in local {
             ip(&["-n", &host.name, "address", "add", address, "dev", "lo"])?;
         }
-        let failed = |e: std::io::Error| format!("{}: {e}", host.files.display());
-        fs::create_dir_all(&host.files).map_err(failed)?;
-        fs::write(host.files.join("hosts"), hosts).map_err(failed)?;
+        host.write("hosts", hosts)?;
         Ok(network)
     }
 }
 
 impl Namespace {
-    fn new(name: &str) -> Result<Self, String> {
+    /// A new one, with nothing in it.
+    ///
+    /// # Errors
+    /// Why there can be none here: a reason to skip the test.
+    pub fn new(name: &str) -> Result<Self, String> {
         ip(&["netns", "add", name])?;
         Ok(Self { name: name.into(), files: Path::new(FILES).join(name) })
     }
@@ -95,6 +97,21 @@ impl Namespace {
     /// The file that stands for it.
     pub fn path(&self) -> PathBuf {
         Path::new("/run/netns").join(&self.name)
+    }
+
+    /// Has this text for the file `name` of `/etc`.
+    ///
+    /// # Errors
+    /// Why it cannot be written.
+    pub fn write(&self, name: &str, text: &str) -> Result<(), String> {
+        let failed = |e: std::io::Error| format!("{}: {e}", self.files.display());
+        fs::create_dir_all(&self.files).map_err(failed)?;
+        fs::write(self.files.join(name), text).map_err(failed)
+    }
+
+    /// The folder that stands before `/etc`.
+    pub fn files(&self) -> &Path {
+        &self.files
     }
 
     /// Runs `work` on a thread of its own that is in this namespace: its sockets, its threads and
@@ -143,7 +160,11 @@ impl Drop for Namespace {
     }
 }
 
-fn ip(arguments: &[&str]) -> Result<(), String> {
+/// Runs `ip`.
+///
+/// # Errors
+/// What it said.
+pub fn ip(arguments: &[&str]) -> Result<(), String> {
     let output = Command::new("ip").args(arguments).output().map_err(|e| match e.kind() {
         ErrorKind::NotFound => "`ip` of iproute2 is not installed".to_owned(),
         _ => format!("ip: {e}"),

@@ -12,6 +12,9 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+/// How keys are made.
+const KEY: [&str; 5] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+
 /// The authority, and a certificate by it.
 #[derive(Debug)]
 pub struct Certificate {
@@ -30,28 +33,58 @@ impl Certificate {
     /// Of these host names.
     pub fn new(names: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("dingbot-tls-").tempdir().unwrap();
+        let authority = ["req", "-x509", "-days", "2", "-subj", "/CN=test authority"];
+        openssl(
+            folder.path(),
+            &[&authority[..], &KEY, &["-keyout", "ca.key", "-out", "ca.pem"]].concat(),
+        );
+        let certificate = Self { folder };
+        certificate.issue(names, 2);
+        certificate
+    }
+
+    /// Another one by the same authority.
+    pub fn another(&self, names: &[&str]) -> Self {
+        self.lasting(names, 2)
+    }
+
+    /// One by the same authority whose time is over.
+    pub fn expired(&self, names: &[&str]) -> Self {
+        self.lasting(names, -1)
+    }
+
+    /// One by the same authority that ends in so many days.
+    pub fn lasting(&self, names: &[&str], days: i32) -> Self {
+        let folder = tempfile::Builder::new().prefix("dingbot-tls-").tempdir().unwrap();
+        for file in ["ca.key", "ca.pem"] {
+            fs::copy(self.folder.path().join(file), folder.path().join(file)).unwrap();
+        }
+        let certificate = Self { folder };
+        certificate.issue(names, days);
+        certificate
+    }
+
+    fn issue(&self, names: &[&str], days: i32) {
         let names: Vec<String> = names.iter().map(|name| format!("DNS:{name}")).collect();
         let leaf = format!(
             "subjectAltName = {}\nbasicConstraints = critical, CA:FALSE\n\
              extendedKeyUsage = serverAuth\n",
             names.join(",")
         );
-        fs::write(folder.path().join("leaf.conf"), leaf).unwrap();
-        let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
-        let authority = ["req", "-x509", "-days", "2", "-subj", "/CN=test authority"];
-        openssl(
-            folder.path(),
-            &[&authority[..], &key, &["-keyout", "ca.key", "-out", "ca.pem"]].concat(),
-        );
+        let folder = self.folder.path();
+        fs::write(folder.join("leaf.conf"), leaf).unwrap();
         let request = ["req", "-subj", "/CN=test"];
-        openssl(
-            folder.path(),
-            &[&request[..], &key, &["-keyout", "leaf.key", "-out", "leaf.csr"]].concat(),
-        );
-        let sign = ["x509", "-req", "-days", "2", "-in", "leaf.csr", "-extfile", "leaf.conf"];
+        let made = ["-keyout", "leaf.key", "-out", "leaf.csr"];
+        openssl(folder, &[&request[..], &KEY, &made].concat());
+        let days = days.to_string();
+        let sign = ["x509", "-req", "-days", &days, "-in", "leaf.csr", "-extfile", "leaf.conf"];
         let by = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "leaf.pem"];
-        openssl(folder.path(), &[&sign[..], &by].concat());
-        Self { folder }
+        openssl(folder, &[&sign[..], &by].concat());
+    }
+
+    /// Where `leaf.pem`, `leaf.key` and `ca.pem` are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The authority's own certificate, as `SSL_CERT_FILE` names it.

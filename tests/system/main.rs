@@ -23,6 +23,7 @@ mod browser;
 mod conversation;
 mod disk;
 mod docker;
+mod doctor;
 mod guide;
 mod install;
 mod journal;

@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
+
+/// A container that was started again so lately may be about to end once more.
+const FRESH: SignedDuration = SignedDuration::from_secs(15);
 
 /// How a container is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub(in crate::doctor) struct Container {
     pub(in crate::doctor) published: Vec<Published>,
     /// Whether it has the host's own network.
     pub(in crate::doctor) host_network: bool,
+    /// Its addresses in the networks of this host.
+    pub(in crate::doctor) addresses: Vec<IpAddr>,
     /// What of the host is mounted where inside.
     pub(in crate::doctor) mounts: Vec<(String, String)>,
     /// The last error it wrote, when it does not run.
@@ -82,7 +88,17 @@ struct InspectedState {
     out_of_memory: bool,
     #[serde(default)]
     error: String,
+    #[serde(default)]
+    started_at: String,
     health: Option<Health>,
+}
+
+impl InspectedState {
+    /// Whether it runs, and was started a moment ago.
+    fn is_fresh(&self) -> bool {
+        let started = self.started_at.parse::<Timestamp>();
+        started.is_ok_and(|at| Timestamp::now().duration_since(at) < FRESH)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -125,6 +141,17 @@ struct HostConfig {
 struct NetworkSettings {
     #[serde(default)]
     ports: Option<Ports>,
+    #[serde(default)]
+    networks: Option<BTreeMap<String, Endpoint>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Endpoint {
+    #[serde(default, rename = "IPAddress")]
+    v4: String,
+    #[serde(default, rename = "GlobalIPv6Address")]
+    v6: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -151,8 +178,14 @@ impl From<Inspected> for Container {
         // What is in force while it runs; what is asked for when it does not.
         let in_force = inspected.network_settings.ports.filter(|ports| !ports.is_empty());
         let ports = in_force.or(host_config.port_bindings).unwrap_or_default();
+        let networks = inspected.network_settings.networks.unwrap_or_default();
+        let endpoints = networks.values().flat_map(|it| [&it.v4, &it.v6]);
+        let addresses = endpoints.filter_map(|address| address.parse().ok()).collect();
+        let is_fresh = state.is_fresh();
         let health = state.health.filter(|health| health.status != "none");
         let last = health.as_ref().and_then(|it| it.log.as_ref()?.last());
+        let is_healthy = health.as_ref().is_some_and(|it| it.status == "healthy");
+        let restarts_on = inspected.restart_count > 0 && !is_healthy;
         let health_words = last.map(|log| log.output.trim().to_owned());
         let environment = config.env.unwrap_or_default();
         Self {
@@ -160,6 +193,8 @@ impl From<Inspected> for Container {
             name: inspected.name.trim_start_matches('/').to_owned(),
             image: config.image,
             state: match state.status.as_str() {
+                // One that ends soon after each start is now and then seen to run.
+                "running" if restarts_on && is_fresh => State::Restarting,
                 "running" => State::Running,
                 "restarting" => State::Restarting,
                 "paused" => State::Paused,
@@ -180,6 +215,7 @@ impl From<Inspected> for Container {
                 .collect(),
             published: published(&ports),
             host_network: host_config.network_mode == "host",
+            addresses,
             mounts: inspected.mounts.into_iter().map(|it| (it.source, it.destination)).collect(),
             last_words: None,
         }
@@ -218,7 +254,8 @@ mod tests {
             "Config": {"Image": "dingbot:1", "Env": ["PORT=8080", "A=b=c", "odd"]},
             "HostConfig": {"NetworkMode": "default",
                 "PortBindings": {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "9090"}]}},
-            "NetworkSettings": {"Ports": ports},
+            "NetworkSettings": {"Ports": ports,
+                "Networks": {"bridge": {"IPAddress": "172.17.0.2", "GlobalIPv6Address": ""}}},
             "Mounts": [{"Source": "/srv/dingbot.toml", "Destination": "/etc/dingbot/dingbot.toml"}],
         }))
         .unwrap();
@@ -240,6 +277,7 @@ mod tests {
         assert_eq!(running.health_words.as_deref(), Some("no answer"));
         let bound = vec!["0.0.0.0".parse().unwrap(), "::".parse().unwrap()];
         assert_eq!(running.published, [Published { inside: 8080, port: 9090, bound }]);
+        assert_eq!(running.addresses, ["172.17.0.2".parse::<IpAddr>().unwrap()]);
         assert_eq!(running.environment[1], ("A".to_owned(), "b=c".to_owned()));
     }
 

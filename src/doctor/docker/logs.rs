@@ -4,6 +4,8 @@ use serde_json::Value;
 
 /// Length of the header before each piece: the stream, three zeros, and the length of the piece.
 const HEADER: usize = 8;
+/// How the bot ends its list of what is wrong with its configuration.
+const CONFIGURATION: &str = "configuration is not valid";
 /// Words of a stranger are cut here.
 const MOST: usize = 400;
 
@@ -11,7 +13,13 @@ const MOST: usize = 400;
 pub(super) fn last_words(log: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(&joined(log)).into_owned();
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty()).rev();
-    let words = lines().find_map(error).or_else(|| lines().next().map(str::to_owned))?;
+    let mut words = lines().find_map(error).or_else(|| lines().next().map(str::to_owned))?;
+    // The line before says what is wrong, this one how much.
+    if words.starts_with(CONFIGURATION) {
+        let mut before = lines().skip_while(|line| !line.contains(CONFIGURATION)).skip(1);
+        let problem = before.next().map(|line| line.trim_start_matches("dingbot: "));
+        words = problem.map_or(words, str::to_owned);
+    }
     Some(words.chars().take(MOST).collect())
 }
 
@@ -64,6 +72,14 @@ mod tests {
         assert_eq!(words.as_deref(), Some("cannot write the store /data/dingbot.db"));
         let json = "{\"level\":\"ERROR\",\"message\":\"failed\",\"error\":\"disk full\"}\n";
         assert_eq!(last_words(&piece(1, json)).as_deref(), Some("failed: disk full"));
+    }
+
+    #[test]
+    fn a_configuration_that_is_not_valid_is_told_by_what_is_wrong_with_it() {
+        let log = "environment X: server.max_connections: expected a number\n\
+                   configuration is not valid: 1 problem\n";
+        let words = last_words(&piece(2, log)).unwrap();
+        assert_eq!(words, "environment X: server.max_connections: expected a number");
     }
 
     #[test]

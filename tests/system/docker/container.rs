@@ -13,14 +13,15 @@ const HEALTHY: Duration = Duration::from_secs(45);
 const ASK: Duration = Duration::from_millis(200);
 
 /// A container; it and its anonymous volumes are removed when this is dropped.
-pub(super) struct Container {
+#[derive(Debug)]
+pub(crate) struct Container {
     engine: Arc<Engine>,
     name: String,
 }
 
 impl Container {
     /// `docker run -d --name NAME OPTIONS IMAGE`.
-    pub(super) async fn run(engine: &Arc<Engine>, name: &str, options: &[&str]) -> Self {
+    pub(crate) async fn run(engine: &Arc<Engine>, name: &str, options: &[&str]) -> Self {
         let this = Self { engine: Arc::clone(engine), name: name.into() };
         let run = [&["run", "-d", "--name", name][..], options, &[IMAGE]].concat();
         engine.docker(&run).await;
@@ -28,21 +29,21 @@ impl Container {
     }
 
     /// A container that something else made.
-    pub(super) fn known(engine: &Arc<Engine>, id: &str) -> Self {
+    pub(crate) fn known(engine: &Arc<Engine>, id: &str) -> Self {
         Self { engine: Arc::clone(engine), name: id.into() }
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Waits until `docker ps` shows it as healthy; the line it shows.
-    pub(super) async fn becomes_healthy(&self) -> String {
+    pub(crate) async fn becomes_healthy(&self) -> String {
         self.becomes("(healthy)").await
     }
 
     /// Waits until `docker ps` shows `status`; the line it shows.
-    pub(super) async fn becomes(&self, status: &str) -> String {
+    pub(crate) async fn becomes(&self, status: &str) -> String {
         let id = self.inspect("{{.Id}}").await;
         let filter = format!("id={id}");
         let watch = async {
@@ -62,12 +63,12 @@ impl Container {
     }
 
     /// Waits until it says that it is ready, which is sooner than Docker asks for its health.
-    pub(super) async fn is_ready(&self) {
+    pub(crate) async fn is_ready(&self) {
         self.logs("ready").await;
     }
 
     /// Waits until the log says `message`; the event.
-    pub(super) async fn logs(&self, message: &str) -> Value {
+    pub(crate) async fn logs(&self, message: &str) -> Value {
         let watch = async {
             loop {
                 let events = self.log().await;
@@ -84,7 +85,7 @@ impl Container {
     }
 
     /// What `docker logs` prints on standard output: JSON, an event a line.
-    pub(super) async fn log(&self) -> Vec<Value> {
+    pub(crate) async fn log(&self) -> Vec<Value> {
         let (stdout, _) = self.output().await;
         let event = |line: &str| {
             serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in the line {line:?}"))
@@ -93,24 +94,24 @@ impl Container {
     }
 
     /// What `docker logs` prints on standard output and on standard error.
-    pub(super) async fn output(&self) -> (String, String) {
+    pub(crate) async fn output(&self) -> (String, String) {
         let output = self.engine.try_docker(&["logs", &self.name]).await;
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (text(output.stdout), text(output.stderr))
     }
 
     /// Runs a shell command inside; what it printed.
-    pub(super) async fn sh(&self, command: &str) -> String {
+    pub(crate) async fn sh(&self, command: &str) -> String {
         self.engine.docker(&["exec", &self.name, "sh", "-c", command]).await
     }
 
     /// `docker inspect --format`.
-    pub(super) async fn inspect(&self, format: &str) -> String {
+    pub(crate) async fn inspect(&self, format: &str) -> String {
         self.engine.docker(&["inspect", "--format", format, &self.name]).await
     }
 
     /// `docker stop`; the exit code and how long it took.
-    pub(super) async fn stop(&self) -> (String, Duration) {
+    pub(crate) async fn stop(&self) -> (String, Duration) {
         let began = std::time::Instant::now();
         self.engine.docker(&["stop", &self.name]).await;
         let took = began.elapsed();
@@ -118,7 +119,7 @@ impl Container {
     }
 
     /// `docker rm`, as an operator does before the next version.
-    pub(super) async fn remove(self) {
+    pub(crate) async fn remove(self) {
         self.engine.docker(&["rm", "-f", &self.name]).await;
     }
 }

@@ -12,13 +12,13 @@ use tempfile::TempDir;
 use crate::support::namespace::{HOST, Network};
 
 /// The image under test, and the Debian it is made from.
-pub(super) const IMAGE: &str = "dingbot:test";
+pub(crate) const IMAGE: &str = "dingbot:test";
 const DEBIAN: &str = "dingbot-test-debian:bookworm";
 /// What the stage `debian` of the Dockerfile installs.
 const PACKAGES: &str = "ca-certificates,busybox-static";
 
 /// Docker's end of the bridge, and the address at which containers ask for names.
-pub(super) const GATEWAY: &str = "192.0.2.1";
+pub(crate) const GATEWAY: &str = "192.0.2.1";
 const BRIDGE: &str = "192.0.2.1/24";
 /// Where `docker network create` takes its networks from.
 const POOL: &str = "base=198.51.100.0/24,size=28";
@@ -32,10 +32,10 @@ const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// A running `dockerd` with the image built.
 #[derive(Debug)]
-pub(super) struct Engine {
+pub(crate) struct Engine {
     // In the order in which they must end.
     _daemon: Daemon,
-    network: Network,
+    network: Option<Network>,
     folder: TempDir,
     client: PathBuf,
 }
@@ -48,35 +48,42 @@ impl Engine {
     ///
     /// # Panics
     /// When Docker runs and the image cannot be built.
-    pub(super) fn start() -> Result<Self, String> {
+    pub(crate) fn start() -> Result<Self, String> {
+        let network = Network::new("127.0.0.1 localhost\n", &[])?;
+        let engine = Self::start_in(network.host.name(), GATEWAY, POOL)?;
+        Ok(Self { network: Some(network), ..engine })
+    }
+
+    /// As [`Engine::start`], in a namespace of somebody else's, whose containers ask `names` for
+    /// names.
+    pub(crate) fn start_in(namespace: &str, names: &str, pool: &str) -> Result<Self, String> {
         let client = client()?;
         let debian = debian()?;
-        let network = Network::new("127.0.0.1 localhost\n", &[])?;
         let folder = tempfile::Builder::new().prefix("dingbot-docker-").tempdir().unwrap();
-        let daemon = Daemon::start(network.host.name(), folder.path())?;
-        let engine = Self { _daemon: daemon, network, folder, client };
+        let daemon = Daemon::start(namespace, folder.path(), names, pool)?;
+        let engine = Self { _daemon: daemon, network: None, folder, client };
         engine.wait_until_it_answers()?;
         engine.build(&debian);
         Ok(engine)
     }
 
     /// The host that Docker runs on, and somebody outside of it.
-    pub(super) fn network(&self) -> &Network {
-        &self.network
+    pub(crate) fn network(&self) -> &Network {
+        self.network.as_ref().expect("it was started with one")
     }
 
     /// Runs `docker` with these arguments; what it printed.
     ///
     /// # Panics
     /// When it fails.
-    pub(super) async fn docker(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn docker(&self, arguments: &[&str]) -> String {
         let output = self.try_docker(arguments).await;
         assert!(output.status.success(), "docker {arguments:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     }
 
     /// As [`Engine::docker`], for a command that may fail.
-    pub(super) async fn try_docker(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn try_docker(&self, arguments: &[&str]) -> Output {
         let command = tokio::process::Command::from(self.command())
             .args(arguments)
             .stdin(Stdio::null())
@@ -87,12 +94,24 @@ impl Engine {
     }
 
     /// Removes a container with its anonymous volumes, if it is there; for when it is dropped.
-    pub(super) fn remove(&self, container: &str) {
+    pub(crate) fn remove(&self, container: &str) {
         let _ = self.command().args(["rm", "--force", "--volumes", container]).output();
     }
 
+    /// The program that is the client.
+    pub(crate) fn client(&self) -> &Path {
+        &self.client
+    }
+
+    /// The ids of all containers; for when something is dropped.
+    pub(crate) fn listed(&self) -> Vec<String> {
+        let output = self.command().args(["ps", "--all", "--quiet"]).output();
+        let text = output.map(|it| String::from_utf8_lossy(&it.stdout).into_owned());
+        text.unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+
     /// The environment by which other programs find this Docker.
-    pub(super) fn environment(&self) -> [(&'static str, String); 2] {
+    pub(crate) fn environment(&self) -> [(&'static str, String); 2] {
         [("DOCKER_HOST", address(self.folder.path())), ("DOCKER_BUILDKIT", "1".into())]
     }
 
@@ -164,7 +183,7 @@ impl Daemon {
     ///
     /// It has process ids of its own: whatever ends, `dockerd` or these tests, takes all containers
     /// along. And it has mounts of its own, which vanish with it.
-    fn start(namespace: &str, folder: &Path) -> Result<Self, String> {
+    fn start(namespace: &str, folder: &Path, names: &str, pool: &str) -> Result<Self, String> {
         let at = |name: &str| folder.join(name).to_str().unwrap().to_owned();
         let log = File::create(log(folder)).map_err(|e| e.to_string())?;
         let mut command = std::process::Command::new("setpriv");
@@ -176,7 +195,7 @@ impl Daemon {
             .args(["docker-init", "--", "dockerd", "--host", &address(folder)])
             .args(["--data-root", &at("data"), "--exec-root", &at("exec")])
             .args(["--pidfile", &at("pid"), "--config-file", &at("daemon.json")])
-            .args(["--bip", BRIDGE, "--default-address-pool", POOL, "--dns", GATEWAY])
+            .args(["--bip", BRIDGE, "--default-address-pool", pool, "--dns", names])
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(|e| e.to_string())?)
             .stderr(log);
@@ -219,7 +238,7 @@ fn client() -> Result<PathBuf, String> {
     Ok(if packaged.exists() { packaged.into() } else { "docker".into() })
 }
 
-pub(super) fn installed(program: &str) -> bool {
+pub(crate) fn installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).exists())
 }
@@ -259,6 +278,6 @@ fn log(folder: &Path) -> PathBuf {
 }
 
 /// An address of the host that is none of its loopback's: what operators call the private address.
-pub(super) fn private(port: u16, path: &str) -> String {
+pub(crate) fn private(port: u16, path: &str) -> String {
     format!("http://{HOST}:{port}{path}")
 }

@@ -4,8 +4,8 @@
 //! commands are free and nothing leaves the machine; another namespace stands for the outside.
 
 mod compose;
-mod container;
-mod engine;
+pub(crate) mod container;
+pub(crate) mod engine;
 mod guide;
 mod image;
 mod messages;
