@@ -29,6 +29,9 @@ const API: &str = "http://docker/v1.41";
 const MOST: usize = 8;
 /// Parts of names by which a container of the bot is known, that of the replaced service too.
 const NAMES: [&str; 2] = ["dingbot", "dinghook"];
+/// Commands of the program that are no bot.
+const ONCE: [&str; 8] =
+    ["chat", "check", "config", "doctor", "generate", "health", "memory", "outbox"];
 
 /// Docker on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,12 +97,22 @@ struct Listed {
 impl Listed {
     /// Whether it runs the bot: by its image's label, or by what it is called.
     fn is_bot(&self) -> bool {
+        if self.runs_once() {
+            return false;
+        }
         let label = self.labels.as_ref().and_then(|it| it.get("org.opencontainers.image.title"));
         if label.is_some_and(|title| title == "dingbot") {
             return true;
         }
         let named = |text: &str| NAMES.iter().any(|name| text.to_lowercase().contains(name));
         self.names.iter().any(|name| named(name)) || named(&self.image) || named(&self.command)
+    }
+
+    /// Whether it runs another command of the program: doctor itself, for one.
+    fn runs_once(&self) -> bool {
+        let mut words = self.command.split_whitespace();
+        let program = words.next().unwrap_or_default();
+        program.ends_with("dingbot") && words.next().is_some_and(|word| ONCE.contains(&word))
     }
 }
 
@@ -154,6 +167,14 @@ mod tests {
             "Labels": {"org.opencontainers.image.title": "dingbot"}})));
         assert!(listed(serde_json::json!({"Id": "1", "Names": ["/dinghook-mem0-container"]})));
         assert!(listed(serde_json::json!({"Id": "1", "Image": "registry/DingBot:1"})));
+        for (command, bot) in [("serve", true), ("doctor --json", false), ("check", false)] {
+            let command = format!("/usr/bin/dingbot {command}");
+            assert_eq!(
+                listed(serde_json::json!({"Id": "1", "Image": "dingbot", "Command": command,
+                "Labels": {"org.opencontainers.image.title": "dingbot"}})),
+                bot
+            );
+        }
         assert!(!listed(serde_json::json!({"Id": "1", "Names": ["/redis"], "Image": "redis",
             "Command": "redis-server", "Labels": null})));
     }

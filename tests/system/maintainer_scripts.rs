@@ -62,7 +62,8 @@ async fn a_changed_conffile_of_an_edited_one_is_asked_about(host: &Host) {
     machine.succeeds(&format!("sed -i 's/^#recall_limit = 5/recall_limit = 7/' {file}")).await;
     let edit = "sed -i 's/^Version: .*/Version: 99/' DEBIAN/control; \
                 sed -i 's/^#recall_limit = 5/#recall_limit = 6/' etc/dingbot/dingbot.toml";
-    let newer = host.bring(&Package::current().edited(edit));
+    let folder = tempfile::tempdir().unwrap();
+    let newer = host.bring(&Package::current().edited(folder.path(), edit));
     // Nobody is there to answer.
     let said = machine.fails(&format!("dpkg --install {newer} 2>&1")).await;
     assert!(said.contains("Modified (by you or by a script)"), "{said}");

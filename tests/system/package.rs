@@ -45,14 +45,13 @@ impl Package {
         package.clone()
     }
 
-    /// A package made from this one: `script` runs where it is unpacked, `DEBIAN` included.
-    pub(crate) fn edited(&self, script: &str) -> Self {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let unpacked = TempDir::new_in(folder).expect("a temporary directory");
-        let tree = unpacked.path().join("tree");
+    /// A package made from this one in `folder`: `script` runs where it is unpacked, `DEBIAN`
+    /// included.
+    pub(crate) fn edited(&self, folder: &Path, script: &str) -> Self {
+        let tree = folder.join("tree");
         printed(Command::new("dpkg-deb").arg("--raw-extract").arg(&self.file).arg(&tree));
         printed(Command::new("sh").args(["-ec", script]).current_dir(&tree));
-        let file = folder.join(format!("edited-{}.deb", std::process::id()));
+        let file = folder.join("edited.deb");
         printed(Command::new("dpkg-deb").arg("--build").arg(&tree).arg(&file));
         Self::read(file)
     }

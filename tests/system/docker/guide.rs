@@ -121,9 +121,12 @@ fn the_guide_by_way_of_docker() {
         let (dingtalk, model) = tokio::join!(DingTalk::start_at(here), Model::start_at(here));
         let metadata = start_metadata(here).await;
         let base = dingtalk.base();
+        let [(_, address), _] = docker.environment();
+        let socket = Path::new(address.trim_start_matches("unix://"));
         let mut placeholders = placeholders(&model.base(), &metadata);
         for (written, here) in [
             ("172.24.223.120", HOST.to_owned()),
+            ("/var/run/docker.sock:", format!("{}:", socket.display())),
             (
                 "CLIENT_ID=dingxxxxxxxx",
                 format!(
