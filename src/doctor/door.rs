@@ -50,7 +50,7 @@ pub(super) async fn find(facts: &Facts) -> Vec<Door> {
     if !own.is_empty() {
         doors.extend(joined(own));
     } else if configured {
-        doors.extend(joined(facts.settings().server.listen.clone()));
+        doors.extend(joined(facts.examined().await.settings().server.listen.clone()));
     }
     doors
 }

@@ -8,18 +8,18 @@ use tokio::sync::OnceCell;
 use super::docker::{self, Docker};
 use super::door::{self, Door};
 use super::ecs::{self, Ecs, Instance};
+use super::examined::{self, Examined};
 use super::machine;
 use super::sockets::{self, Sockets};
 use super::systemd::{self, Unit};
-use crate::config::{self, Loaded, Problem, Settings, Sources};
+use crate::config::Sources;
 
 /// What is known of this host and of the bot on it. What takes time to find out is found out when
 /// it is first asked for, once, however many checks ask.
 #[allow(missing_debug_implementations, reason = "the sources hold secrets")]
 pub struct Facts {
     sources: Sources,
-    configuration: Result<Loaded, Vec<Problem>>,
-    fallback: Settings,
+    examined: OnceCell<Examined>,
     docker: OnceCell<Docker>,
     unit: OnceCell<Option<Unit>>,
     sockets: OnceCell<Sockets>,
@@ -32,9 +32,8 @@ impl Facts {
     /// Of the bot that is configured by `sources`.
     pub fn new(sources: Sources) -> Self {
         Self {
-            configuration: config::load(&sources),
             sources,
-            fallback: Settings::default(),
+            examined: OnceCell::new(),
             docker: OnceCell::new(),
             unit: OnceCell::new(),
             sockets: OnceCell::new(),
@@ -51,19 +50,9 @@ impl Facts {
         self
     }
 
-    /// Where the configuration is read from.
+    /// Where the configuration of a bot that this user starts is read from.
     pub fn sources(&self) -> &Sources {
         &self.sources
-    }
-
-    /// The configuration, or all that is wrong with it.
-    pub fn configuration(&self) -> Result<&Loaded, &[Problem]> {
-        self.configuration.as_ref().map_err(Vec::as_slice)
-    }
-
-    /// The settings; the defaults when the configuration is not valid.
-    pub fn settings(&self) -> &Settings {
-        self.configuration.as_ref().map_or(&self.fallback, |loaded| &loaded.settings)
     }
 
     /// The value of an environment variable that is set and not empty.
@@ -77,6 +66,11 @@ impl Facts {
     /// Whether this process may look everywhere.
     pub fn is_root(&self) -> bool {
         rustix::process::geteuid().is_root()
+    }
+
+    /// The bot, with the settings it has.
+    pub(super) async fn examined(&self) -> &Examined {
+        self.examined.get_or_init(|| examined::find(self)).await
     }
 
     /// The containers of the bot.

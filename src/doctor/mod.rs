@@ -13,6 +13,7 @@ mod command;
 mod docker;
 mod door;
 pub mod ecs;
+mod examined;
 pub mod facts;
 pub mod finding;
 mod firewall;

@@ -32,6 +32,12 @@ pub(super) struct Unit {
     pub(super) sockets: Vec<String>,
     /// Whether `dingbot.socket` is enabled or active.
     pub(super) has_socket: bool,
+    /// Its main process, when it runs.
+    pub(super) pid: Option<i32>,
+    /// What it gives its process.
+    pub(super) environment: Vec<(String, String)>,
+    /// The command line of its process.
+    pub(super) command: Vec<String>,
 }
 
 /// Asks systemd; nothing where there is none, or no such unit.
@@ -39,7 +45,8 @@ pub(super) async fn find() -> Option<Unit> {
     let (service, socket) = tokio::join!(
         show(
             SERVICE,
-            "LoadState,ActiveState,SubState,UnitFileState,Result,ExecMainStatus,NRestarts,StatusText",
+            "LoadState,ActiveState,SubState,UnitFileState,Result,ExecMainStatus,NRestarts,StatusText,\
+             MainPID,Environment,ExecStart",
         ),
         show(SOCKET, "LoadState,ActiveState,UnitFileState,Listen"),
     );
@@ -70,7 +77,20 @@ pub(super) async fn find() -> Option<Unit> {
             .map(str::to_owned)
             .collect(),
         has_socket: is_active || is("UnitFileState", "enabled"),
+        pid: text("MainPID").parse().ok().filter(|pid| *pid > 0),
+        environment: shlex::split(&text("Environment"))
+            .into_iter()
+            .flatten()
+            .filter_map(|it| it.split_once('=').map(|(name, value)| (name.into(), value.into())))
+            .collect(),
+        command: command_line(&text("ExecStart")),
     })
+}
+
+/// The words of `{ path=… ; argv[]=/usr/bin/dingbot serve ; ignore_errors=no ; … }`.
+fn command_line(start: &str) -> Vec<String> {
+    let words = start.split_once("argv[]=").and_then(|(_, rest)| rest.split_once(" ; "));
+    words.and_then(|(words, _)| shlex::split(words)).unwrap_or_default()
 }
 
 /// The properties of a unit; one that is a list comes on several lines.
@@ -97,4 +117,19 @@ pub(super) async fn last_error() -> Option<String> {
     let message = entry["MESSAGE"].as_str()?;
     let error = entry["DINGBOT_ERROR"].as_str().map(|it| format!(": {it}")).unwrap_or_default();
     Some(format!("{message}{error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_read_as_systemd_prints_it() {
+        let start = "{ path=/usr/bin/dingbot ; argv[]=/usr/bin/dingbot serve --listen 127.0.0.1:9 ; \
+                     ignore_errors=no ; start_time=[n/a] ; stop_time=[n/a] ; pid=0 ; code=(null) ; \
+                     status=0/0 }";
+        let words = ["/usr/bin/dingbot", "serve", "--listen", "127.0.0.1:9"];
+        assert_eq!(command_line(start), words);
+        assert!(command_line("").is_empty());
+    }
 }

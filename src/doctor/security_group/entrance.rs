@@ -52,7 +52,7 @@ pub(super) async fn find(facts: &Facts) -> Entrances {
     let front = FRONT.into_iter().filter(|port| listening.contains(port) && !is_own(*port));
     let front: Vec<u16> = front.collect();
     let inside = !own.is_empty() && own.iter().all(|own| own.inside);
-    let trusts = !facts.settings().server.trusted_proxies.is_empty();
+    let trusts = !facts.examined().await.settings().server.trusted_proxies.is_empty();
     Entrances { proxied: inside || trusts, front, own }
 }
 

@@ -57,7 +57,7 @@ pub(super) struct Lab {
     pub(super) home: TempDir,
     docker: Option<Arc<Engine>>,
     dns: Mutex<Option<Dns>>,
-    configuration: Mutex<PathBuf>,
+    configuration: Mutex<Option<PathBuf>>,
     variables: Mutex<Vec<(String, String)>>,
     kept: Mutex<Vec<Container>>,
     row: Arc<Mutex<Row>>,
@@ -88,7 +88,7 @@ impl Lab {
             model,
             docker,
             dns: Mutex::default(),
-            configuration: Mutex::new(home.path().join("dingbot.toml")),
+            configuration: Mutex::default(),
             variables: Mutex::default(),
             kept: Mutex::default(),
             row,
@@ -245,7 +245,7 @@ impl Lab {
     /// As [`Lab::bot`], with some settings changed.
     pub(super) async fn bot_with(&self, change: impl FnOnce(Settings) -> Settings) -> Daemon {
         let bot = Daemon::start(change(self.settings())).await;
-        *lock(&self.configuration) = bot.configuration();
+        *lock(&self.configuration) = Some(bot.configuration());
         bot
     }
 
@@ -253,19 +253,23 @@ impl Lab {
     pub(super) fn configure(&self, settings: &Settings) {
         let file = self.home.path().join("dingbot.toml");
         std::fs::write(&file, settings.toml()).unwrap();
-        *lock(&self.configuration) = file;
+        *lock(&self.configuration) = Some(file);
     }
 
-    /// There is no file of settings.
+    /// The settings are the container's: doctor is told of no file.
     pub(super) fn without_configuration(&self) {
-        let file = self.home.path().join("dingbot.toml");
-        std::fs::write(&file, "").unwrap();
-        *lock(&self.configuration) = file;
+        *lock(&self.configuration) = None;
     }
 
     /// The file doctor is told of.
     pub(super) fn configuration(&self) -> PathBuf {
-        lock(&self.configuration).clone()
+        lock(&self.configuration).clone().expect("the bot has a file of settings")
+    }
+
+    /// What doctor is told of it.
+    fn named(&self) -> Vec<String> {
+        let file = lock(&self.configuration).clone();
+        file.iter().flat_map(|it| ["--config".into(), it.display().to_string()]).collect()
     }
 
     /// Runs doctor on the instance, as root.
@@ -275,17 +279,17 @@ impl Lab {
 
     /// As [`Lab::doctor`], with more arguments.
     pub(super) async fn doctor_with(&self, arguments: &[&str]) -> Report {
-        let file = self.configuration();
-        let command = ["dingbot", "doctor", "--json", "--config", file.to_str().unwrap()];
-        self.report(&[&command[..], arguments].concat()).await
+        let named = self.named();
+        let named: Vec<&str> = named.iter().map(String::as_str).collect();
+        self.report(&[&["dingbot", "doctor", "--json"], &named[..], arguments].concat()).await
     }
 
     /// Runs doctor on the instance as somebody who is not root.
     pub(super) async fn doctor_of_a_user(&self) -> Report {
-        let file = self.configuration();
+        let named = self.named();
+        let named: Vec<&str> = named.iter().map(String::as_str).collect();
         let command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "dingbot"];
-        let arguments = ["doctor", "--json", "--config", file.to_str().unwrap()];
-        self.report(&[&command[..], &arguments].concat()).await
+        self.report(&[&command[..], &["doctor", "--json"], &named].concat()).await
     }
 
     async fn report(&self, command: &[&str]) -> Report {
