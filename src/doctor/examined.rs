@@ -40,6 +40,8 @@ pub(super) struct Examined {
     pub(super) configuration: Result<Loaded, Vec<Problem>>,
     /// What this user may not read of the bot's settings: they may differ from those read.
     pub(super) closed: Option<PathBuf>,
+    /// The file of settings that it was told of.
+    pub(super) file: Option<PathBuf>,
     environment: Vec<(String, String)>,
     files: Files,
     fallback: Settings,
@@ -123,14 +125,17 @@ impl Examined {
                     closed.get_or_insert(std::mem::take(place));
                 }
             }
-            if let Some(place) = sources.credentials.take_if(|place| is_closed(place)) {
-                closed.get_or_insert(place);
+            for place in [&mut sources.file, &mut sources.credentials] {
+                if let Some(place) = place.take_if(|place| is_closed(place)) {
+                    closed.get_or_insert(place);
+                }
             }
         }
         Self {
             starter,
             runs,
             configuration: config::load(&sources),
+            file: sources.file.map(|file| files.as_inside(&file.to_string_lossy()).into()),
             closed: closed.map(|place| files.as_inside(&place.to_string_lossy()).into()),
             environment,
             files,
