@@ -30,7 +30,7 @@ pub struct Behind {
 
 impl Door {
     /// Where it is reached from this host: on loopback, if it is open there.
-    pub(super) fn from_here(&self) -> impl Iterator<Item = SocketAddr> {
+    pub(super) fn local_addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.bound.iter().map(|bound| match bound {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED) | IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
                 SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.port)

@@ -31,7 +31,7 @@ struct Check {
 pub(super) async fn look(facts: &Facts, bot: &Examined) -> Vec<Finding> {
     let doors = facts.doors().await;
     // As seen from the host itself: the first that answers is the bot that is examined.
-    for address in doors.iter().flat_map(Door::from_here) {
+    for address in doors.iter().flat_map(Door::local_addresses) {
         let knock = Knock { path: "/health?verbose=1".into(), ..Knock::health(address) };
         let Ok(answer) = knock.ask().await else { continue };
         if answer.status == 403 {
