@@ -49,5 +49,8 @@ pub(super) async fn output(program: &str, arguments: &[&str]) -> Result<String, 
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let words = String::from_utf8_lossy(&output.stderr);
-    Err(failed(words.lines().next().unwrap_or("it failed").trim().to_owned()))
+    // nginx warns of this and that before it says what makes it fail.
+    let decisive = words.lines().find(|line| line.contains("[emerg]"));
+    let line = decisive.or(words.lines().next()).unwrap_or("it failed");
+    Err(failed(line.trim().to_owned()))
 }

@@ -61,7 +61,7 @@ fn addresses(door: &Door, private: &[IpAddr], public: &[IpAddr]) -> Vec<(Place, 
 }
 
 /// Whether what is bound to `bound` answers at `address`.
-fn serves(bound: IpAddr, address: IpAddr) -> bool {
+pub(super) fn serves(bound: IpAddr, address: IpAddr) -> bool {
     match bound {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.is_ipv4(),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => true,

@@ -159,6 +159,20 @@ fn is_contained(process: &Process) -> bool {
     theirs.is_some() && theirs != Process::myself().ok().as_ref().and_then(group)
 }
 
+/// The processes that `is` picks by name and command line, as far as they are in this network and
+/// in no other container.
+pub(super) fn running(is: impl Fn(&str, &[String]) -> bool) -> Vec<Process> {
+    let here = Process::myself().ok().and_then(|myself| network(&myself));
+    let all = procfs::process::all_processes().into_iter().flatten().flatten();
+    all.filter(|process| {
+        let Some(owner) = owner(process) else { return false };
+        is(&owner.name, &process.cmdline().unwrap_or_default())
+            && !is_contained(process)
+            && is_here(process, here) != Some(false)
+    })
+    .collect()
+}
+
 /// The network namespace of a process.
 fn network(process: &Process) -> Option<u64> {
     let namespaces = process.namespaces().ok()?;

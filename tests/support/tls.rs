@@ -33,19 +33,19 @@ impl Certificate {
     /// Of these host names.
     pub fn new(names: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("dingbot-tls-").tempdir().unwrap();
-        let authority = ["req", "-x509", "-days", "2", "-subj", "/CN=test authority"];
+        let authority = ["req", "-x509", "-days", "90", "-subj", "/CN=test authority"];
         openssl(
             folder.path(),
             &[&authority[..], &KEY, &["-keyout", "ca.key", "-out", "ca.pem"]].concat(),
         );
         let certificate = Self { folder };
-        certificate.issue(names, 2);
+        certificate.issue(names, 90);
         certificate
     }
 
     /// Another one by the same authority.
     pub fn another(&self, names: &[&str]) -> Self {
-        self.lasting(names, 2)
+        self.lasting(names, 90)
     }
 
     /// One by the same authority whose time is over.

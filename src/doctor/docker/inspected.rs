@@ -54,6 +54,8 @@ pub(in crate::doctor) struct Container {
     pub(in crate::doctor) host_network: bool,
     /// Its addresses in the networks of this host.
     pub(in crate::doctor) addresses: Vec<IpAddr>,
+    /// From where this host's own connections to it come, as it sees them.
+    pub(in crate::doctor) gateways: Vec<IpAddr>,
     /// What of the host is mounted where inside.
     pub(in crate::doctor) mounts: Vec<(String, String)>,
     /// The last error it wrote, when it does not run.
@@ -152,6 +154,8 @@ struct Endpoint {
     v4: String,
     #[serde(default, rename = "GlobalIPv6Address")]
     v6: String,
+    #[serde(default, rename = "Gateway")]
+    gateway: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -181,6 +185,7 @@ impl From<Inspected> for Container {
         let networks = inspected.network_settings.networks.unwrap_or_default();
         let endpoints = networks.values().flat_map(|it| [&it.v4, &it.v6]);
         let addresses = endpoints.filter_map(|address| address.parse().ok()).collect();
+        let gateways = networks.values().filter_map(|it| it.gateway.parse().ok()).collect();
         let is_fresh = state.is_fresh();
         let health = state.health.filter(|health| health.status != "none");
         let last = health.as_ref().and_then(|it| it.log.as_ref()?.last());
@@ -216,6 +221,7 @@ impl From<Inspected> for Container {
             published: published(&ports),
             host_network: host_config.network_mode == "host",
             addresses,
+            gateways,
             mounts: inspected.mounts.into_iter().map(|it| (it.source, it.destination)).collect(),
             last_words: None,
         }
@@ -255,7 +261,8 @@ mod tests {
             "HostConfig": {"NetworkMode": "default",
                 "PortBindings": {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "9090"}]}},
             "NetworkSettings": {"Ports": ports,
-                "Networks": {"bridge": {"IPAddress": "172.17.0.2", "GlobalIPv6Address": ""}}},
+                "Networks": {"bridge": {"IPAddress": "172.17.0.2", "GlobalIPv6Address": "",
+                    "Gateway": "172.17.0.1"}}},
             "Mounts": [{"Source": "/srv/dingbot.toml", "Destination": "/etc/dingbot/dingbot.toml"}],
         }))
         .unwrap();
@@ -278,6 +285,7 @@ mod tests {
         let bound = vec!["0.0.0.0".parse().unwrap(), "::".parse().unwrap()];
         assert_eq!(running.published, [Published { inside: 8080, port: 9090, bound }]);
         assert_eq!(running.addresses, ["172.17.0.2".parse::<IpAddr>().unwrap()]);
+        assert_eq!(running.gateways, ["172.17.0.1".parse::<IpAddr>().unwrap()]);
         assert_eq!(running.environment[1], ("A".to_owned(), "b=c".to_owned()));
     }
 

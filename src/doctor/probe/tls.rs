@@ -1,6 +1,7 @@
 //! TLS, with the certificate looked at rather than obeyed.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -37,6 +38,24 @@ pub(in crate::doctor) enum Trouble {
     Untrusted,
     /// Something else.
     Other(String),
+}
+
+impl Certificate {
+    /// What this host's own rules say of it at another time, when `host` shows it.
+    pub(in crate::doctor) fn at(&self, host: &str, time: Duration) -> Result<(), Error> {
+        let Some((leaf, others)) = self.chain.split_first() else { return Ok(()) };
+        let name = ServerName::try_from(host.to_owned());
+        let name = name.map_err(|_| CertificateError::NotValidForName)?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let time = UnixTime::since_unix_epoch(time);
+        rules(&provider)?.verify_server_cert(leaf, others, &name, &[], time).map(|_| ())
+    }
+}
+
+/// The rules of this host. The authorities are read from the disk, once.
+fn rules(provider: &Arc<CryptoProvider>) -> Result<&'static Verifier, Error> {
+    static RULES: OnceLock<Result<Verifier, Error>> = OnceLock::new();
+    RULES.get_or_init(|| Verifier::new(Arc::clone(provider))).as_ref().map_err(Clone::clone)
 }
 
 /// Shakes hands with `host`.
@@ -99,10 +118,7 @@ impl ServerCertVerifier for Witness {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        // The authorities are read from the disk, once.
-        static RULES: OnceLock<Result<Verifier, Error>> = OnceLock::new();
-        let rules = RULES.get_or_init(|| Verifier::new(Arc::clone(&self.provider)));
-        let verdict = rules.as_ref().map_err(Clone::clone).and_then(|rules| {
+        let verdict = rules(&self.provider).and_then(|rules| {
             rules.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
         });
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = verdict.err().map(trouble);
