@@ -24,7 +24,7 @@ const ONLY_WARNINGS: u8 = 2;
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
-    /// Look at this server from here instead, such as http://8.222.215.42:9090: from a laptop
+    /// Look at this server from here instead, such as `http://8.222.215.42:9090`: from a laptop
     #[arg(long, value_name = "URL", conflicts_with_all = ["open_port", "source"])]
     target: Option<Target>,
     /// Language of the report [default: from `LC_ALL`, `LC_MESSAGES` or `LANG`]

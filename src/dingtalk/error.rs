@@ -57,6 +57,23 @@ pub struct SendError {
     pub detail: String,
 }
 
+/// What DingTalk has against the settings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Objection {
+    /// `client_id` and `client_secret` do not open the OpenAPI.
+    #[error("{0}")]
+    Credentials(SendError),
+    /// There is no robot of this `robot_code`, or it is stopped.
+    #[error("{0}")]
+    Robot(SendError),
+    /// The application may not send a robot's messages.
+    #[error("{0}")]
+    Permission(SendError),
+    /// Nothing: there was no answer that tells.
+    #[error("{0}")]
+    Other(SendError),
+}
+
 impl SendError {
     pub(super) fn new(kind: SendErrorKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into() }

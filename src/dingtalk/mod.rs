@@ -29,7 +29,7 @@ use url::Url;
 pub use callback::{
     Callback, CallbackError, Content, Conversation, ConversationKind, Sender, SessionWebhook,
 };
-pub use error::{SendError, SendErrorKind};
+pub use error::{Objection, SendError, SendErrorKind};
 pub use message::{Mention, Message};
 pub use signature::SignatureError;
 
@@ -162,6 +162,12 @@ impl DingTalk {
     ) -> Result<(), SendError> {
         let robot_code = robot_code.unwrap_or(&self.robot_code);
         self.openapi()?.send_to_group(robot_code, open_conversation_id, message).await
+    }
+
+    /// Whether DingTalk takes the application's credentials and knows its robot. Writes to nobody.
+    pub async fn check(&self) -> Result<(), Objection> {
+        let openapi = self.openapi().map_err(Objection::Credentials)?;
+        openapi.check(&self.robot_code).await
     }
 
     fn group_robot(&self, name: &str) -> Option<&GroupRobot> {

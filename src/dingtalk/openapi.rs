@@ -10,7 +10,7 @@ use moka::future::Cache;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::error::{SendError, SendErrorKind, kind_of_openapi_code};
+use super::error::{Objection, SendError, SendErrorKind, kind_of_openapi_code};
 use super::exchange::{Answer, exchange};
 use super::message::Message;
 use crate::config::Secret;
@@ -99,6 +99,27 @@ impl OpenApi {
         Ok(())
     }
 
+    /// Fetches a token, and asks for a message to nobody: what DingTalk says of that tells whether
+    /// it knows the robot. Nobody is written to.
+    pub(super) async fn check(&self, robot_code: &str) -> Result<(), Objection> {
+        let token = self.token(None).await.map_err(|error| match error.kind {
+            SendErrorKind::Refused => Objection::Credentials(error),
+            _ => Objection::Other(error),
+        })?;
+        let body = json!({
+            "robotCode": robot_code,
+            "userIds": [],
+            "msgKey": "sampleText",
+            "msgParam": json!({ "content": "" }).to_string(),
+        });
+        let mut url = self.base.clone();
+        url.set_path("/v1.0/robot/oToMessages/batchSend");
+        let request = self.client.post(url).header(TOKEN_HEADER, token.expose()).json(&body);
+        let answer = exchange(request).await.map_err(Objection::Other)?;
+        let secrets = [self.client_secret.expose(), token.expose()];
+        objection(&answer, &secrets).map_or(Ok(()), Err)
+    }
+
     /// Posts `body` with a token; if DingTalk does not take the token, once more with a new one.
     async fn call(
         &self,
@@ -177,6 +198,32 @@ impl OpenApi {
             Failure::Other(error) => Failure::Other(error.presentable(&secrets)),
             Failure::TokenRefused => Failure::TokenRefused,
         })
+    }
+}
+
+/// What an answer to a message to nobody says against the application or its robot; that there is
+/// nobody to write to is nothing against them.
+fn objection(answer: &Answer, secrets: &[&str]) -> Option<Objection> {
+    if (200..300).contains(&answer.status) {
+        return None;
+    }
+    let code = answer.text("code");
+    let kind = kind_of_openapi_code(code, answer.status);
+    let detail = format!("HTTP {} {code}: {}", answer.status, answer.text("message"));
+    let error = SendError::new(kind, detail).presentable(secrets);
+    let lower = code.to_ascii_lowercase();
+    match kind {
+        SendErrorKind::Refused if lower.contains("accessdenied") => {
+            Some(Objection::Permission(error))
+        }
+        SendErrorKind::Refused if lower.contains("robot") || lower.starts_with("bot.") => {
+            Some(Objection::Robot(error))
+        }
+        SendErrorKind::Refused if code == INVALID_AUTHENTICATION => {
+            Some(Objection::Credentials(error))
+        }
+        SendErrorKind::Refused => None,
+        _ => Some(Objection::Other(error)),
     }
 }
 

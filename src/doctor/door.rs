@@ -1,8 +1,8 @@
 //! Where the bot can be knocked at.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::docker::{Container, Published, State};
+use super::docker::{Container, Docker, Published, State};
 use super::facts::Facts;
 
 /// The port that the bot listens on when nothing says otherwise.
@@ -29,6 +29,16 @@ pub struct Behind {
 }
 
 impl Door {
+    /// Where it is reached from this host: on loopback, if it is open there.
+    pub(super) fn local_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.bound.iter().map(|bound| match bound {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) | IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
+                SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.port)
+            }
+            bound => SocketAddr::new(*bound, self.port),
+        })
+    }
+
     /// Whether nobody outside can come in by it.
     pub fn is_local(&self) -> bool {
         self.bound.iter().all(IpAddr::is_loopback)
@@ -50,7 +60,13 @@ pub(super) async fn find(facts: &Facts) -> Vec<Door> {
     if !own.is_empty() {
         doors.extend(joined(own));
     } else if configured {
-        doors.extend(joined(facts.examined().await.settings().server.listen.clone()));
+        let examined = facts.examined().await;
+        let mut told = joined(examined.settings().server.listen.clone());
+        // Where settings or containers are hidden, the bot may as well listen elsewhere.
+        if examined.closed.is_some() || matches!(docker, Docker::Forbidden(_)) {
+            told.retain(|door| sockets.on(door.port).next().is_some());
+        }
+        doors.extend(told);
     }
     doors
 }

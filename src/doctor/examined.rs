@@ -36,10 +36,14 @@ pub(super) struct Examined {
     pub(super) starter: Starter,
     /// Whether its process runs.
     pub(super) runs: bool,
+    /// Its process, when it was looked into.
+    pub(super) pid: Option<i32>,
     /// Its configuration, or all that is wrong with it.
     pub(super) configuration: Result<Loaded, Vec<Problem>>,
     /// What this user may not read of the bot's settings: they may differ from those read.
     pub(super) closed: Option<PathBuf>,
+    /// The file of settings that it was told of.
+    pub(super) file: Option<PathBuf>,
     environment: Vec<(String, String)>,
     files: Files,
     fallback: Settings,
@@ -96,6 +100,13 @@ impl Examined {
         self.configuration.as_ref().map_or(&self.fallback, |loaded| &loaded.settings)
     }
 
+    /// The value of a variable of its environment that is set and not empty.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        let all = self.environment.iter().rev();
+        let mut found = all.filter(|(known, value)| known == name && !value.is_empty());
+        found.next().map(|(_, value)| value.as_str())
+    }
+
     /// The file of the store, as the bot sees it.
     pub(super) fn store(&self) -> PathBuf {
         config::state_path(self.settings(), &self.environment)
@@ -114,7 +125,7 @@ impl Examined {
     }
 
     fn read(seen: Seen, is_root: bool) -> Self {
-        let Seen { starter, runs, mut sources, files, mut closed } = seen;
+        let Seen { starter, runs, pid, mut sources, files, mut closed } = seen;
         let environment = sources.environment.clone();
         // What a process may read is no problem of its configuration when we may not.
         if !is_root {
@@ -123,14 +134,18 @@ impl Examined {
                     closed.get_or_insert(std::mem::take(place));
                 }
             }
-            if let Some(place) = sources.credentials.take_if(|place| is_closed(place)) {
-                closed.get_or_insert(place);
+            for place in [&mut sources.file, &mut sources.credentials] {
+                if let Some(place) = place.take_if(|place| is_closed(place)) {
+                    closed.get_or_insert(place);
+                }
             }
         }
         Self {
             starter,
             runs,
+            pid,
             configuration: config::load(&sources),
+            file: sources.file.map(|file| files.as_inside(&file.to_string_lossy()).into()),
             closed: closed.map(|place| files.as_inside(&place.to_string_lossy()).into()),
             environment,
             files,
@@ -153,9 +168,18 @@ fn is_closed(path: &Path) -> bool {
 struct Seen {
     starter: Starter,
     runs: bool,
+    pid: Option<i32>,
     sources: Sources,
     files: Files,
     closed: Option<PathBuf>,
+}
+
+impl Seen {
+    /// One that nobody has started, with files of this host.
+    fn of(sources: Sources) -> Self {
+        let (starter, files) = (Starter::Hand, Files::Here);
+        Self { starter, runs: false, pid: None, sources, files, closed: None }
+    }
 }
 
 /// The bot that `--config` names; else the one that is most likely meant: the unit's, a container's,
@@ -183,8 +207,7 @@ fn choose(
     by_hand: Option<i32>,
 ) -> Seen {
     if sources.file.is_some() {
-        let runs = by_hand.is_some();
-        return Seen { starter: Starter::Hand, runs, sources, files: Files::Here, closed: None };
+        return Seen { runs: by_hand.is_some(), pid: by_hand, ..Seen::of(sources) };
     }
     let is_used = |unit: &Unit| unit.active != "inactive";
     match (unit, container, by_hand) {
@@ -193,12 +216,10 @@ fn choose(
         (_, None, Some(pid)) => of_process(pid).unwrap_or_else(|| {
             // Another user's, with settings of its own.
             let closed = Some(PathBuf::from(format!("/proc/{pid}/environ")));
-            Seen { starter: Starter::Hand, runs: true, sources, files: Files::Here, closed }
+            Seen { runs: true, pid: Some(pid), closed, ..Seen::of(sources) }
         }),
         (Some(unit), None, None) => of_unit(&unit),
-        (None, None, None) => {
-            Seen { starter: Starter::Hand, runs: false, sources, files: Files::Here, closed: None }
-        }
+        (None, None, None) => Seen::of(sources),
     }
 }
 
@@ -210,8 +231,7 @@ fn of_unit(unit: &Unit) -> Seen {
     sources.environment.push(("STATE_DIRECTORY".into(), STATE.into()));
     sources.credentials = Some(CREDENTIALS.into()).filter(|it: &PathBuf| it.exists());
     places(&mut sources, &unit.command, &Files::Here, Path::new("/"));
-    let runs = unit.pid.is_some();
-    Seen { starter: Starter::Unit, runs, sources, files: Files::Here, closed: None }
+    Seen { starter: Starter::Unit, runs: unit.pid.is_some(), pid: unit.pid, ..Seen::of(sources) }
 }
 
 fn of_container(container: Container) -> Seen {
@@ -224,7 +244,7 @@ fn of_container(container: Container) -> Seen {
     let files = Files::Mounted(container.mounts);
     places(&mut sources, &[], &files, Path::new("/"));
     let runs = container.state == State::Running;
-    Seen { starter, runs, sources, files, closed: None }
+    Seen { starter, runs, files, ..Seen::of(sources) }
 }
 
 /// Whether a process is in a container: the engine may count processes otherwise than we do.
@@ -246,7 +266,7 @@ fn of_process(pid: i32) -> Option<Seen> {
     let mut sources = Sources { environment, ..Sources::default() };
     let folder = process.cwd().ok()?;
     places(&mut sources, &process.cmdline().ok()?, &files, &folder);
-    Some(Seen { starter: Starter::Hand, runs: true, sources, files, closed: None })
+    Some(Seen { runs: true, pid: Some(pid), files, ..Seen::of(sources) })
 }
 
 /// Where the settings of a bot with this command line are, as seen from here.

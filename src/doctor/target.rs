@@ -22,7 +22,7 @@ const RESOLVE: Duration = Duration::from_millis(1_500);
 /// Of a name's addresses, so many are tried.
 const ADDRESSES: usize = 6;
 /// Variables by which other programs go through a proxy, which this one does not.
-const PROXIES: [&str; 6] =
+pub(super) const PROXIES: [&str; 6] =
     ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
 /// The server to be looked at.

@@ -17,6 +17,7 @@ use super::landing::Landing;
 use super::pages::Pages;
 use super::{READ, methods, state};
 use crate::live::Live;
+use crate::telemetry::callbacks::Callbacks;
 use crate::telemetry::health::{Check, Health};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::process::ProcessCollector;
@@ -78,7 +79,7 @@ pub(super) fn health(status: &Arc<StatusState>) -> BoxedFilter<(Response,)> {
                 return brief(&status.health);
             }
             match status.authorize(client) {
-                Ok(()) => detailed(&status.health),
+                Ok(()) => detailed(&status.health, Callbacks::of(&status.metrics)),
                 Err(error) => error.into_response(),
             }
         })
@@ -114,9 +115,10 @@ struct Detailed {
     version: &'static str,
     uptime_seconds: u64,
     checks: Vec<Check>,
+    callbacks: Callbacks,
 }
 
-fn detailed(health: &Health) -> Response {
+fn detailed(health: &Health, callbacks: Callbacks) -> Response {
     let snapshot = health.snapshot();
     let fatal = snapshot.fatal.is_some();
     let body = Detailed {
@@ -125,6 +127,7 @@ fn detailed(health: &Health) -> Response {
         version: crate::VERSION,
         uptime_seconds: snapshot.uptime.as_secs(),
         checks: snapshot.checks,
+        callbacks,
     };
     let body = serde_json::to_vec(&body).expect("strings, numbers and times are always JSON");
     if fatal { unhealthy(body) } else { json(StatusCode::OK, body.into()) }
@@ -178,12 +181,13 @@ mod tests {
     async fn detail_shows_every_check_and_degraded_is_not_fatal() {
         let health = Health::new(Clock::manual(1_700_000_000_000));
         health.set("model", Status::Degraded, "no answer");
-        let response = detailed(&health);
+        let response = detailed(&health, Callbacks::default());
         assert_eq!(response.status(), 200);
         let body: Value = serde_json::from_slice(&body(response).await).unwrap();
         assert_eq!(body["status"], "ok");
         assert_eq!(body["version"], crate::VERSION);
         assert!(body["uptime_seconds"].is_u64());
+        assert_eq!(body["callbacks"]["accepted"], 0);
         assert_eq!(
             body["checks"][0],
             serde_json::json!({"name": "model", "status": "degraded", "message": "no answer",

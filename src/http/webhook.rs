@@ -179,7 +179,7 @@ impl Webhook {
                 tracing::debug!(message_id, duplicate, "message accepted");
                 match &receipt {
                     Receipt::Accepted(_) => {
-                        self.metrics.messages_received.with_label_values(&["webhook"]).inc();
+                        self.metrics.message_received("webhook", self.clock.now_millis());
                     }
                     Receipt::Duplicate => self.count_refusal("duplicate"),
                 }
@@ -229,7 +229,7 @@ impl Webhook {
     }
 
     fn count_refusal(&self, reason: &str) {
-        self.metrics.messages_rejected.with_label_values(&[reason]).inc();
+        self.metrics.message_rejected(reason, self.clock.now_millis());
     }
 
     /// Counts a refusal and writes it to the log; returns what the caller is told.

@@ -23,12 +23,15 @@ pub enum LlmError {
         "the model cannot be reached ({0}): check llm.base_url / OPENAI_API_BASE and the network"
     )]
     Unreachable(String),
-    /// 429, or an account without funds (402 and its relatives).
+    /// 429.
     #[error(
         "the model takes no more requests (429): lower llm.max_concurrency, or raise the \
-         account's rate limit or quota"
+         account's rate limit"
     )]
     RateLimited,
+    /// An account without funds: 402 and its relatives.
+    #[error("the model's account has no quota left: top it up, or set another llm.api_key")]
+    OutOfQuota,
     /// 401 or 403.
     #[error("the model refused the key (401): check llm.api_key / OPENAI_API_KEY")]
     Unauthorized,
@@ -54,6 +57,9 @@ pub enum LlmError {
     /// 5xx, with the status.
     #[error("the model's endpoint failed ({0}): see its log or its provider's status page")]
     Server(u16),
+    /// The model thought until it had no token left, and said nothing.
+    #[error("the model's thinking took all its tokens: raise llm.answer_tokens")]
+    OutOfTokens,
     /// What came back is no answer: empty, broken off, or not this protocol.
     #[error(
         "the model's answer cannot be used ({0}): check llm.base_url / OPENAI_API_BASE and llm.model"
@@ -68,14 +74,14 @@ impl LlmError {
             Self::CircuitOpen => "circuit_open",
             Self::Timeout => "timeout",
             Self::Unreachable(_) => "unreachable",
-            Self::RateLimited => "rate_limited",
+            Self::RateLimited | Self::OutOfQuota => "rate_limited",
             Self::Unauthorized => "unauthorized",
             Self::ModelNotFound => "model_not_found",
             Self::ContextTooLong => "context_too_long",
             Self::Refused => "refused",
             Self::BadRequest(_) => "bad_request",
             Self::Server(_) => "server_error",
-            Self::BadAnswer(_) => "bad_answer",
+            Self::OutOfTokens | Self::BadAnswer(_) => "bad_answer",
         }
     }
 

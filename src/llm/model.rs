@@ -7,7 +7,7 @@ use backon::{ExponentialBuilder, Retryable};
 use tokio::sync::Semaphore;
 
 use super::breaker::Breaker;
-use super::chat::{ChatRequest, Completion};
+use super::chat::{ChatMessage, ChatRequest, Completion, Role};
 use super::error::{Failure, LlmError, Retry};
 use super::wire::{Dialect, Endpoint};
 use super::{rejection, stream};
@@ -108,6 +108,21 @@ impl ChatModel {
             Ok(_) | Err(_) => call.succeeded(),
         }
         result
+    }
+
+    /// Asks once, for a single token: whether the endpoint takes the key, knows the model and is
+    /// paid for. The caller sets a limit to the time.
+    ///
+    /// # Errors
+    /// As those of [`complete`](Self::complete), of one attempt.
+    pub async fn probe(&self) -> Result<(), LlmError> {
+        let messages = vec![ChatMessage::new(Role::User, "ping")];
+        match self.attempt(&ChatRequest { messages, max_tokens: 1 }).await {
+            Ok(_) => Ok(()),
+            // One that thinks first has no token left to speak with.
+            Err(failure) if failure.error == LlmError::OutOfTokens => Ok(()),
+            Err(failure) => Err(failure.error),
+        }
     }
 
     async fn ask(&self, request: &ChatRequest) -> Result<Completion, LlmError> {

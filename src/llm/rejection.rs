@@ -97,11 +97,11 @@ impl Complaint {
                 Retry::Never,
             ),
             401 => Failure::new(E::Unauthorized, Retry::Never),
-            402 => Failure::new(E::RateLimited, Retry::Never),
+            402 => Failure::new(E::OutOfQuota, Retry::Never),
             404 => Failure::new(E::ModelNotFound, Retry::Never),
             408 => Failure::new(E::Timeout, Retry::Yes),
             413 => Failure::new(E::ContextTooLong, Retry::Never),
-            429 if self.mentions(OUT_OF_FUNDS) => Failure::new(E::RateLimited, Retry::Never),
+            429 if self.mentions(OUT_OF_FUNDS) => Failure::new(E::OutOfQuota, Retry::Never),
             429 => Failure::new(E::RateLimited, Retry::Yes),
             500..600 => Failure::new(E::Server(status), Retry::Yes),
             400..500 => self.known().unwrap_or_else(|| {
@@ -132,7 +132,7 @@ impl Complaint {
         let kinds: [(&[&str], LlmError, Retry); 6] = [
             (FILTERED, LlmError::Refused, Retry::Never),
             (TOO_LONG, LlmError::ContextTooLong, Retry::Never),
-            (OUT_OF_FUNDS, LlmError::RateLimited, Retry::Never),
+            (OUT_OF_FUNDS, LlmError::OutOfQuota, Retry::Never),
             (TOO_FAST, LlmError::RateLimited, Retry::Yes),
             (BAD_KEY, LlmError::Unauthorized, Retry::Never),
             (NO_MODEL, LlmError::ModelNotFound, Retry::Never),
@@ -242,9 +242,9 @@ mod tests {
             ),
             (400, json!({"error": {"message": "Model Not Exist"}}), LlmError::ModelNotFound),
             (400, json!([{"error": {"message": "API key not valid."}}]), LlmError::Unauthorized),
-            (400, json!({"code": "Arrearage"}), LlmError::RateLimited),
+            (400, json!({"code": "Arrearage"}), LlmError::OutOfQuota),
             (403, json!({"message": "no access"}), LlmError::Unauthorized),
-            (402, json!({"error": {"message": "Insufficient Balance"}}), LlmError::RateLimited),
+            (402, json!({"error": {"message": "Insufficient Balance"}}), LlmError::OutOfQuota),
         ];
         for (status, body, error) in kinds {
             let failure = rejected(status, body.clone());

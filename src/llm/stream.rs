@@ -174,10 +174,7 @@ impl Assembly {
         Err(match finish {
             Finish::Stop => Failure::rubbish("it is empty"),
             Finish::ContentFilter => Failure::new(LlmError::Refused, Retry::Never),
-            Finish::Length => Failure::new(
-                LlmError::BadAnswer("thinking took all its tokens: raise llm.answer_tokens".into()),
-                Retry::Never,
-            ),
+            Finish::Length => Failure::new(LlmError::OutOfTokens, Retry::Never),
         })
     }
 }

@@ -30,6 +30,8 @@ pub struct Metrics {
     pub http_connections_refused: IntCounterVec,
     pub messages_received: IntCounterVec,
     pub messages_rejected: IntCounterVec,
+    pub message_last_received: GaugeVec,
+    pub message_last_rejected: GaugeVec,
     pub messages_handled: IntCounterVec,
     pub inbox_messages: IntGaugeVec,
     pub inbox_oldest: Gauge,
@@ -96,6 +98,12 @@ impl Metrics {
             registry.register(Box::new(family.clone())).expect("a unique constant name");
             family
         };
+        let times = |name: &str, help: &str, labels: &[&str]| {
+            let family = GaugeVec::new(Opts::new(name, help).namespace("dingbot"), labels)
+                .expect("a valid constant name");
+            registry.register(Box::new(family.clone())).expect("a unique constant name");
+            family
+        };
         let histograms = |name: &str, help: &str, labels: &[&str], buckets: &[f64]| {
             let opts = HistogramOpts::new(name, help).namespace("dingbot").buckets(buckets.into());
             let family = HistogramVec::new(opts, labels).expect("a valid constant name");
@@ -151,6 +159,16 @@ impl Metrics {
             messages_rejected: counter(
                 "messages_rejected_total",
                 "Callbacks refused or ignored.",
+                &["reason"],
+            ),
+            message_last_received: times(
+                "message_last_received_timestamp_seconds",
+                "When a message was last accepted, in Unix time; 0: not since the start.",
+                &["transport"],
+            ),
+            message_last_rejected: times(
+                "message_last_rejected_timestamp_seconds",
+                "When a callback was last refused or ignored, in Unix time; 0: not since the start.",
                 &["reason"],
             ),
             messages_handled: counter(
@@ -294,6 +312,13 @@ impl Metrics {
                 family.with_label_values(&values);
             }
         }
+        let times = [
+            (&self.message_last_received, labels::TRANSPORTS),
+            (&self.message_last_rejected, labels::REJECTIONS),
+        ];
+        for (family, set) in times {
+            set.iter().for_each(|value| drop(family.with_label_values(&[value])));
+        }
         let histograms: [(&HistogramVec, &[&str]); 3] = [
             (&self.dingtalk_request_duration, labels::DINGTALK_APIS),
             (&self.llm_request_duration, labels::LLM_OPERATIONS),
@@ -312,6 +337,20 @@ impl Metrics {
     /// The registry, to be gathered for `/metrics`.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Counts a message that was accepted at this time.
+    pub fn message_received(&self, transport: &str, at_millis: i64) {
+        debug_assert!(labels::TRANSPORTS.contains(&transport), "{transport}");
+        self.messages_received.with_label_values(&[transport]).inc();
+        self.message_last_received.with_label_values(&[transport]).set(seconds(at_millis));
+    }
+
+    /// Counts a callback that was refused or ignored at this time.
+    pub fn message_rejected(&self, reason: &str, at_millis: i64) {
+        debug_assert!(labels::REJECTIONS.contains(&reason), "{reason}");
+        self.messages_rejected.with_label_values(&[reason]).inc();
+        self.message_last_rejected.with_label_values(&[reason]).set(seconds(at_millis));
     }
 
     /// Counts one request to DingTalk that began at `started`.
@@ -343,6 +382,11 @@ impl Metrics {
             .with_label_values(&[operation])
             .observe(started.elapsed().as_secs_f64());
     }
+}
+
+/// A time in the unit of the exposition.
+fn seconds(millis: i64) -> f64 {
+    millis as f64 / 1_000.0
 }
 
 /// Every way to take one value of each set.

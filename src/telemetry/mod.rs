@@ -3,6 +3,7 @@
 //! Promises that a label is bounded and that a log line never carries a secret. Knows nothing of
 //! what the numbers mean to the rooms above.
 
+pub mod callbacks;
 pub mod clock;
 pub mod health;
 mod labels;

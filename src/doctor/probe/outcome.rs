@@ -76,24 +76,31 @@ impl Outcome {
     pub(in crate::doctor) fn seen(&self) -> Text {
         match self {
             Self::Said(voice, _) => said(voice),
-            Self::Distrusted(trouble, _) => match trouble {
-                Trouble::Expired => Text::new("证书已过期", "the certificate has expired"),
-                Trouble::NotYetValid => Text::new(
-                    "证书尚未生效，或本机时钟不准",
-                    "the certificate is not valid yet, or this clock is wrong",
-                ),
-                Trouble::WrongName => {
-                    Text::new("证书不是给这个名字的", "the certificate is for another name")
-                }
-                Trouble::Untrusted => Text::new(
-                    "证书不受信任（自签名，或缺少中间证书）",
-                    "the certificate is not trusted (self-signed, or intermediates are missing)",
-                ),
-                Trouble::Other(why) => {
-                    Text::new(format!("证书有问题：{why}"), format!("the certificate: {why}"))
-                }
-            },
+            Self::Distrusted(trouble, _) => trouble.named(),
             Self::Failed(failure) => failed(failure),
+        }
+    }
+}
+
+impl Trouble {
+    /// What it is.
+    pub(in crate::doctor) fn named(&self) -> Text {
+        match self {
+            Self::Expired => Text::new("证书已过期", "the certificate has expired"),
+            Self::NotYetValid => Text::new(
+                "证书尚未生效，或本机时钟不准",
+                "the certificate is not valid yet, or this clock is wrong",
+            ),
+            Self::WrongName => {
+                Text::new("证书不是给这个名字的", "the certificate is for another name")
+            }
+            Self::Untrusted => Text::new(
+                "证书不受信任（自签名，或缺少中间证书）",
+                "the certificate is not trusted (self-signed, or intermediates are missing)",
+            ),
+            Self::Other(why) => {
+                Text::new(format!("证书有问题：{why}"), format!("the certificate: {why}"))
+            }
         }
     }
 }

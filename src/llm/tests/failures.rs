@@ -88,7 +88,7 @@ async fn what_is_refused_for_good_is_not_asked_again() {
         ("400 Bad Request", json!({"error": {"code": "content_filter"}}), LlmError::Refused),
         ("400 Bad Request", json!({"message": "no"}), LlmError::BadRequest("400: no".into())),
         ("413 Too Large", json!({}), LlmError::ContextTooLong),
-        ("429 Too Many", json!({"code": "insufficient_quota"}), LlmError::RateLimited),
+        ("429 Too Many", json!({"code": "insufficient_quota"}), LlmError::OutOfQuota),
     ] {
         assert_eq!(failed(refusal(status, body)).await, (error, 1), "{status}");
     }

@@ -68,7 +68,7 @@ pub(super) fn inspect(path: &Path) -> Result<Log, OpenError> {
 }
 
 /// Opens the file so that SQLite takes no lock and makes no file beside it.
-fn open_untouched(path: &Path) -> Result<Connection, OpenError> {
+pub(super) fn open_untouched(path: &Path) -> Result<Connection, OpenError> {
     let no_address = || OpenError::Failed {
         path: path.into(),
         reason: "its path cannot be written as an address".into(),

@@ -23,6 +23,8 @@ use super::PATIENCE;
 use super::record::Record;
 use super::server::{self, Answer, Received, Server};
 
+/// The one name that it has no model of.
+pub const NO_SUCH_MODEL: &str = "gpt-404";
 /// The key the endpoint accepts.
 pub const KEY: &str = "sk-simulated-key";
 
@@ -243,6 +245,9 @@ async fn answer(state: Arc<State>, request: Received) -> Answer {
     state.asked.push(asked.clone());
     if key.trim_start_matches("Bearer ") != KEY {
         return Some(wire::error(401, "invalid_request_error", "invalid_api_key"));
+    }
+    if asked.body["model"] == NO_SUCH_MODEL {
+        return Some(wire::error(404, "invalid_request_error", "model_not_found"));
     }
     let planned = lock(&state.planned).pop_front();
     let reply = planned.unwrap_or_else(|| {

@@ -245,7 +245,10 @@ impl Lab {
     /// As [`Lab::bot`], with some settings changed.
     pub(super) async fn bot_with(&self, change: impl FnOnce(Settings) -> Settings) -> Daemon {
         let bot = Daemon::start(change(self.settings())).await;
-        *lock(&self.configuration) = Some(bot.configuration());
+        // That of the bot goes with it.
+        let file = self.home.path().join("dingbot.toml");
+        std::fs::copy(bot.configuration(), &file).unwrap();
+        self.is_configured_by(file);
         bot
     }
 
@@ -253,6 +256,12 @@ impl Lab {
     pub(super) fn configure(&self, settings: &Settings) {
         let file = self.home.path().join("dingbot.toml");
         std::fs::write(&file, settings.toml()).unwrap();
+        self.is_configured_by(file);
+    }
+
+    /// Doctor is told of this file, which only root may read: it holds secrets.
+    fn is_configured_by(&self, file: PathBuf) {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         *lock(&self.configuration) = Some(file);
     }
 

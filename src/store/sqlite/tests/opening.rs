@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use super::Place;
-use crate::store::sqlite::{SqliteStore, schema};
+use crate::store::sqlite::{Condition, SqliteStore, examine, schema};
 use crate::store::{NewMessage, OpenError, Store};
 
 /// Everything in a folder, by name.
@@ -250,6 +250,24 @@ fn what_only_reads_makes_no_store() {
     let error = SqliteStore::open(options).expect_err("opened");
     assert!(matches!(error, OpenError::Missing { .. }), "{error}");
     assert!(!place.file().exists());
+}
+
+#[test]
+fn a_store_that_rests_is_read_for_damage_and_left_as_it_is() {
+    let place = Place::new();
+    assert!(matches!(examine(&place.file()), Err(OpenError::Missing { .. })));
+    place.store().close();
+    let whole = files(place.folder.path());
+    assert_eq!(examine(&place.file()).unwrap(), Condition::Intact);
+    assert!(files(place.folder.path()) == whole, "a file was changed");
+    // Its last page: what the header says is still right.
+    let mut bytes = fs::read(place.file()).unwrap();
+    let last = bytes.len() - 16_384;
+    bytes[last..].fill(0x5a);
+    fs::write(place.file(), bytes).unwrap();
+    assert!(matches!(examine(&place.file()), Err(OpenError::Corrupt { .. })));
+    let place = killed_store();
+    assert_eq!(examine(&place.file()).unwrap(), Condition::Unfinished);
 }
 
 #[test]

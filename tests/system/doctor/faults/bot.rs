@@ -25,8 +25,7 @@ fn the_bot_itself() {
         "store_unwritable",
         async |lab| {
             let disk = Disk::mount(lab, "8m");
-            let bot = lab.bot().await;
-            drop(bot);
+            ran(lab).await;
             disk.remount("ro");
             let report = lab.names(&["dingbot.db"]).await;
             lab.mends(&report, &[], "恢复可写，再启动 / make it writable, start again");
@@ -37,7 +36,7 @@ fn the_bot_itself() {
     );
 
     table.fault(("数据库损坏", "the store is damaged"), "store_damaged", async |lab| {
-        drop(lab.bot().await);
+        ran(lab).await;
         let store = store(lab);
         let whole = std::fs::read(&store).unwrap();
         let mut damaged = whole.clone();
@@ -54,7 +53,7 @@ fn the_bot_itself() {
         ("数据库来自更新的版本", "the store is of a newer version"),
         "store_newer",
         async |lab| {
-            drop(lab.bot().await);
+            ran(lab).await;
             let version = set_version(lab, 999);
             let report = lab.names(&["999"]).await;
             lab.mends(&report, &[], "用新版本的 dingbot / run the newer dingbot");
@@ -106,12 +105,25 @@ fn the_bot_itself() {
             let how = "`dingbot outbox …`";
             lab.mends(&report, &["dingbot outbox"], how);
             lab.sh(&format!("dingbot outbox drop --all --config {}", file.display())).await;
+            // The bot looks every few seconds.
+            lab.until("no dead letter", async || {
+                let metrics = lab.metrics().await;
+                metrics.sum("dingbot_outbox_messages", &[("state", "dead")]) == 0.0
+            })
+            .await;
             lab.is_mended().await;
             lab.is_well(&lab.doctor().await);
         },
     );
 
     table.end();
+}
+
+/// Leaves behind what a bot leaves that was stopped as it should be.
+async fn ran(lab: &Lab) {
+    let mut bot = lab.bot().await;
+    bot.sigterm();
+    assert!(bot.wait_exit().await.success());
 }
 
 fn store(lab: &Lab) -> PathBuf {

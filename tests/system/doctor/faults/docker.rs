@@ -9,6 +9,9 @@ const PUBLISHED: [&str; 2] = ["-p", "9090:8080"];
 /// What no settings are.
 const WRONG: [&str; 2] = ["-e", "DINGBOT_SERVER__MAX_CONNECTIONS=many"];
 
+/// A place for the store where nothing can be kept.
+const NOWHERE: [&str; 2] = ["-e", "DATABASE_PATH=/proc/dingbot.db"];
+
 #[test]
 fn a_container() {
     let mut table = Table::with_docker("Docker 容器 / A Docker container");
@@ -24,7 +27,7 @@ fn a_container() {
 
     table.fault(
         ("容器因配置有误退出", "the container exits for its settings"),
-        "container_exited",
+        "configuration_invalid",
         async |lab| {
             let bot = containers::start(lab, &[&PUBLISHED[..], &WRONG].concat()).await;
             containers::becomes(&bot, "exited").await;
@@ -41,10 +44,10 @@ fn a_container() {
         ("容器反复重启", "the container starts again and again"),
         "container_restarting",
         async |lab| {
-            let options = [&PUBLISHED[..], &WRONG, &["--restart", "always"]].concat();
+            let options = [&PUBLISHED[..], &NOWHERE, &["--restart", "always"]].concat();
             let bot = containers::start(lab, &options).await;
             containers::becomes(&bot, "restarting").await;
-            let report = lab.names(&["max_connections"]).await;
+            let report = lab.names(&["/proc/dingbot.db"]).await;
             let how = "按日志改正，重建容器 / correct what the log names, make it anew";
             lab.mends(&report, &["docker logs"], how);
             bot.remove().await;

@@ -3,7 +3,7 @@
 use crate::doctor::network::{DINGTALK, MODEL};
 use crate::doctor::stand_in::StandIn;
 use crate::doctor::table::Table;
-use crate::support::model::Reply;
+use crate::support::model::{NO_SUCH_MODEL, Reply};
 use crate::support::settings::Settings;
 
 const API: &str = "api.dingtalk.example";
@@ -91,8 +91,8 @@ fn the_upstreams() {
     );
 
     table.fault(("模型名不存在", "there is no such model"), "model_not_found", async |lab| {
-        let bot = lab.bot_with(|settings| settings.text("llm.model", "gpt-404")).await;
-        let report = lab.names(&["gpt-404"]).await;
+        let bot = lab.bot_with(|settings| settings.text("llm.model", NO_SUCH_MODEL)).await;
+        let report = lab.names(&[NO_SUCH_MODEL]).await;
         lab.mends(&report, &["llm.model"], "填对模型名 / set the right name");
         drop(bot);
         let _bot = lab.bot().await;
