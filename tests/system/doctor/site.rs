@@ -79,6 +79,13 @@ impl Site {
         site
     }
 
+    /// There is another site, too.
+    pub(super) fn beside(lab: &Lab, name: &str, site: &str) {
+        let sites = lab.network.host.files().join("nginx/sites-enabled");
+        fs::create_dir_all(&sites).unwrap();
+        fs::write(sites.join(name), site).unwrap();
+    }
+
     /// Shows another certificate from now on.
     pub(super) async fn renew(&self, lab: &Lab, certificate: &Certificate) {
         self.replace(certificate);

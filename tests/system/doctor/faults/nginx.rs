@@ -2,7 +2,7 @@
 
 use crate::doctor::containers;
 use crate::doctor::lab::{Lab, VISITORS};
-use crate::doctor::network::PUBLIC;
+use crate::doctor::network::{LAPTOP, PUBLIC};
 use crate::doctor::site::{DOMAIN, Site, changed, client, upstream};
 use crate::doctor::stand_in::StandIn;
 use crate::doctor::table::Table;
@@ -10,6 +10,9 @@ use crate::support::daemon::Daemon;
 use crate::support::ecs::api::accept;
 use crate::support::settings::Settings;
 use crate::support::tls::Certificate;
+
+/// The bridge of the lab's Docker, as its containers see it.
+const GATEWAY: &str = "192.0.2.1";
 
 /// The bot on loopback, and who trusts nginx there.
 pub(in crate::doctor) async fn bot(lab: &Lab) -> Daemon {
@@ -135,7 +138,7 @@ fn behind_nginx() {
         is_mended(lab, &good).await;
     });
 
-    in_doubt(&mut table);
+    passing_on(&mut table);
     not_loaded(&mut table);
 
     table.fault(
@@ -183,8 +186,8 @@ fn behind_nginx() {
     table.end();
 }
 
-/// What nginx does with requests.
-fn in_doubt(table: &mut Table) {
+/// Where requests are passed on to, and the certificate in time.
+fn passing_on(table: &mut Table) {
     table.fault(
         ("证书快到期", "the certificate ends soon"),
         "certificate_expiring",
@@ -355,16 +358,23 @@ fn nginx_before_a_container() {
         async |lab| {
             let published = ["-p", "127.0.0.1:9090:8080"];
             let good = opened(lab).await;
-            let _bot = containers::run(lab, &published).await;
+            let bot = containers::run(lab, &published).await;
             let _site = Site::start(lab, &good, |site| upstream(site, "127.0.0.1:9090")).await;
-            let report = lab.names(&["10.201."]).await;
+            let report = lab.names(&[GATEWAY]).await;
             let variable = "DINGBOT_SERVER__TRUSTED_PROXIES=";
             lab.mends(&report, &[variable], "重建容器时加上它 / create the container with it");
             let remedy = report.remedy();
             let words = remedy.split_whitespace();
             let setting = words.clone().find(|word| word.starts_with(variable)).unwrap();
-            drop(_bot);
-            let _bot = containers::run(lab, &[&published[..], &["-e", setting]].concat()).await;
+            drop(bot);
+            let bot = containers::run(lab, &[&published[..], &["-e", setting]].concat()).await;
+            // The bot itself says whom it sees.
+            let url = format!("https://{DOMAIN}/webhook");
+            let unsigned = client(&good).post(url).header("content-type", "application/json");
+            let answer = lab.laptop_sends(unsigned.body("{}")).await;
+            assert_eq!(answer.map(|it| it.status), Ok(401));
+            let said = bot.output().await;
+            assert!(format!("{said:?}").contains(LAPTOP), "{said:?}");
             let report = lab.doctor().await;
             assert!(report.complaints().is_empty(), "{}", report.lines());
             is_mended(lab, &good).await;
