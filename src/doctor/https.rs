@@ -51,7 +51,11 @@ pub(super) async fn look(facts: &Facts) -> Vec<Finding> {
     };
     let (ports, read) = tokio::join!(Ports::of(facts), read);
     match read {
-        None => front::findings(facts, &ports, deadline).await,
+        None => {
+            let mut findings = front::findings(facts, &ports, deadline).await;
+            findings.extend(stopped(facts, &ports).await);
+            findings
+        }
         Some((nginx, Ok(configuration))) => {
             known(facts, &ports, &nginx, &configuration, deadline).await
         }
@@ -215,6 +219,47 @@ async fn absent(facts: &Facts, ports: &Ports<'_>, nginx: &Nginx) -> Option<Findi
         ))
         .command(nginx.reload()),
     ))
+}
+
+/// No web server runs, though the bot has no other way in, and an nginx is set up for it.
+async fn stopped(facts: &Facts, ports: &Ports<'_>) -> Option<Finding> {
+    if !ports.are_inside() || facts.sockets().await.web_server().is_some() {
+        return None;
+    }
+    let nginx = Nginx::installed();
+    let sites = match nginx.configuration().await {
+        Ok(configuration) => ports.chosen(&site::all(&configuration.statements)),
+        Err(Unread::Invalid(why)) => return Some(unstartable(&nginx, &why)),
+        Err(_) => return None,
+    };
+    let site = sites.first()?;
+    let (name, at) = (site.names.first().map_or("_", String::as_str), &site.at);
+    Some(Finding::failed(
+        "proxy_stopped",
+        Depth::Service,
+        Text::new(
+            format!("nginx 没有运行；站点 {name}（{at}）由它转发给 dingbot"),
+            format!("nginx does not run; its site {name} ({at}) passes requests on to dingbot"),
+        ),
+        Remedy::new(Text::new("启动 nginx", "Start nginx")).command(nginx.start()),
+    ))
+}
+
+/// An nginx that cannot start, which may be the one for the bot.
+fn unstartable(nginx: &Nginx, why: &str) -> Finding {
+    Finding::warning(
+        "proxy_configuration_invalid",
+        Depth::Service,
+        Text::new(
+            format!("nginx 没有运行，它的配置文件有错：{why}"),
+            format!("nginx does not run, and does not accept its configuration: {why}"),
+        ),
+        Remedy::new(Text::new(
+            "如果 dingbot 由 nginx 转发：改正后启动",
+            "If dingbot is behind nginx: correct it, and start it",
+        ))
+        .command(nginx.start()),
+    )
 }
 
 fn announced(site: &Site) -> Finding {

@@ -17,6 +17,8 @@ use crate::doctor::probe::{Certificate, Trouble};
 
 /// A certificate that ends sooner is to be seen to: programs that renew do it 30 days before.
 const SOON: Duration = Duration::from_secs(21 * 24 * 60 * 60);
+/// In seconds.
+const DAY: f64 = 86_400.0;
 /// Later than any certificate.
 const EVER: Duration = Duration::from_secs(200 * 365 * 24 * 60 * 60);
 /// Where certbot puts certificates, each in a folder by its name.
@@ -92,7 +94,8 @@ impl Shown<'_> {
     }
 
     fn expiring(&self, end: Zoned) -> Finding {
-        let days = (end.timestamp().as_second() - Timestamp::now().as_second()) / 86_400;
+        let left = end.timestamp().duration_since(Timestamp::now());
+        let days = (left.as_secs_f64() / DAY).round();
         let (name, at) = (self.name, date(&end));
         Finding::warning(
             "certificate_expiring",

@@ -97,9 +97,10 @@ impl Configuration {
         let mut statements = Vec::new();
         for directive in directives {
             let arguments = arguments(directive);
-            if directive.is("include") && depth > 0 {
+            if directive.is("include") {
+                let Some(depth) = depth.checked_sub(1) else { continue };
                 for included in files.named(arguments.first().map_or("", String::as_str)) {
-                    statements.extend(self.file(files, &included, depth - 1));
+                    statements.extend(self.file(files, &included, depth));
                 }
                 continue;
             }
@@ -231,6 +232,7 @@ mod tests {
     #[test]
     fn a_file_that_includes_itself_comes_to_an_end() {
         let dump = "# configuration file /n:\na 1;\ninclude n;\n";
+        // The file itself, and so many times what it includes.
         assert_eq!(Configuration::of_dump(dump).statements.len(), DEPTH + 1);
     }
 

@@ -60,6 +60,22 @@ impl<'a> Ports<'a> {
         Self { doors, sockets, own, containers: containers.collect() }
     }
 
+    #[cfg(test)]
+    pub(super) fn new(doors: &'a [Door], sockets: &'a Sockets, own: Vec<IpAddr>) -> Self {
+        Self { doors, sockets, own, containers: Vec::new() }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_container(mut self, name: &str, address: &str, gateway: IpAddr) -> Self {
+        self.containers.push(Inside {
+            name: name.into(),
+            addresses: address.parse().into_iter().collect(),
+            gateways: vec![gateway],
+            host_network: false,
+        });
+        self
+    }
+
     /// The doors of the bot.
     pub(super) fn doors(&self) -> &'a [Door] {
         self.doors
@@ -81,6 +97,9 @@ impl<'a> Ports<'a> {
         };
         if let Some(door) = self.doors.iter().find(inside) {
             return Lead::Bot(door);
+        }
+        if self.containers.iter().any(|it| it.addresses.contains(&ip)) {
+            return Lead::Nobody(address);
         }
         if !ip.is_loopback() && !self.own.contains(&ip) {
             return Lead::Elsewhere;

@@ -21,6 +21,9 @@ const USUAL: [&str; 4] =
 /// Parts of the names of its units, and of those of what was made of it.
 const FORKS: [&str; 3] = ["nginx", "openresty", "tengine"];
 
+/// There where systemd runs the host (`sd_booted(3)`).
+const SYSTEMD: &str = "/run/systemd/system";
+
 /// An nginx that runs here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Nginx {
@@ -69,6 +72,18 @@ fn unit(process: &Process) -> Option<String> {
 }
 
 impl Nginx {
+    /// The one that is installed and does not run.
+    pub(super) fn installed() -> Self {
+        let Self { program, options, unit, .. } = Self::new("nginx", None, None);
+        Self { program, options, unit, roots: true }
+    }
+
+    /// The command that starts it.
+    pub(super) fn start(&self) -> String {
+        let by_manager = std::path::Path::new(SYSTEMD).exists();
+        if by_manager { "sudo systemctl enable --now nginx".into() } else { self.command("") }
+    }
+
     fn new(command: &str, program: Option<PathBuf>, unit: Option<String>) -> Self {
         let words: Vec<&str> = command.strip_prefix(TITLE).unwrap_or(command).split(' ').collect();
         let option = |name: &str| {
@@ -123,7 +138,7 @@ impl Nginx {
     fn command(&self, what: &str) -> String {
         let words = std::iter::once(&self.program).chain(&self.options).map(String::as_str);
         let words = shlex::try_join(words).unwrap_or_else(|_| "nginx".into());
-        format!("sudo {words} {what}")
+        format!("sudo {words} {what}").trim_end().to_owned()
     }
 }
 

@@ -102,8 +102,8 @@ impl Passage {
             Some(uri) if self.modifier == "=" => (uri == path).then(|| self.path.clone()),
             None if is_prefix => path.starts_with(&self.path).then(|| path.to_owned()),
             None if self.modifier == "=" => (self.path == path).then(|| path.to_owned()),
-            // What a pattern takes is seen when it is asked.
-            _ => Some(path.to_owned()),
+            // What a pattern takes, and changes, is not worked out here.
+            _ => None,
         }
     }
 

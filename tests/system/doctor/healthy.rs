@@ -4,7 +4,7 @@ use super::containers;
 use super::faults::nginx;
 use super::filters::{Firewalld, nft, ufw};
 use super::lab::{GROUP, VISITORS};
-use super::site::{DOMAIN, Site, client};
+use super::site::{DOMAIN, Site, changed, client};
 use super::table::Table;
 use crate::docker::engine::installed;
 use crate::support::ecs::api::accept;
@@ -125,20 +125,76 @@ fn a_bot_of_ones_own_that_is_well() {
         lab.is_done();
     });
 
-    if !Site::missing() {
-        table.healthy(
-            ("nginx + TLS，机器人只在本机监听", "behind nginx with TLS"),
-            async |lab| {
-                let _bot = nginx::bot(lab).await;
-                let certificate = nginx::certificate(lab);
-                let _site = Site::start(lab, &certificate, |site| site).await;
-                lab.is_well(&lab.doctor().await);
-                let url = format!("https://{DOMAIN}");
-                lab.is_well(&lab.doctor_of_the_laptop(&url).await);
-                lab.is_mended_by(client(&certificate).get(format!("{url}/health"))).await;
-            },
-        );
+    table.end();
+}
+
+#[test]
+fn a_bot_behind_nginx_that_is_well() {
+    if Site::missing() {
+        return println!("skipped: doctor behind nginx: nginx is not installed");
     }
+    let mut table = Table::new("正常的环境（nginx）/ Healthy: nginx");
+
+    table.healthy(
+        ("nginx + TLS，机器人只在本机监听", "behind nginx with TLS"),
+        async |lab| {
+            let _bot = nginx::bot(lab).await;
+            let certificate = nginx::certificate(lab);
+            let _site = Site::start(lab, &certificate, |site| site).await;
+            let report = lab.doctor().await;
+            lab.is_well(&report);
+            assert!(report.finding("proxy_passes").is_some(), "{}", report.lines());
+            let url = format!("https://{DOMAIN}");
+            lab.is_well(&lab.doctor_of_the_laptop(&url).await);
+            lab.is_mended_by(client(&certificate).get(format!("{url}/health"))).await;
+        },
+    );
+
+    table.healthy(("nginx + TLS，非 root 用户", "behind nginx, not root"), async |lab| {
+        let _bot = nginx::bot(lab).await;
+        let certificate = nginx::certificate(lab);
+        let _site = Site::start(lab, &certificate, |site| site).await;
+        let report = lab.doctor_of_a_user().await;
+        lab.is_well(&report);
+        // What it shows is seen; how it is set up is not.
+        assert!(report.finding("proxy_passes").is_some(), "{}", report.lines());
+        assert_eq!(report.finding("proxy_unseen").unwrap()["state"], "unseen");
+        lab.is_done();
+    });
+
+    let passes = "location / {\n        proxy_pass http://dingbot;";
+    for (names, instead, path) in [
+        (("只转发 /webhook", "only /webhook is passed on"), "location = /webhook {", "/webhook"),
+        (("放在 /bot/ 下", "below /bot/"), "location /bot/ {", "/bot/webhook"),
+    ] {
+        table.healthy(names, async move |lab| {
+            let _bot = nginx::bot(lab).await;
+            let certificate = nginx::certificate(lab);
+            let to = if path == "/webhook" { "dingbot" } else { "dingbot/" };
+            let with = format!("{instead}\n        proxy_pass http://{to};");
+            let _site = Site::start(lab, &certificate, |site| changed(site, passes, &with)).await;
+            let report = lab.doctor().await;
+            lab.is_well(&report);
+            assert!(report.finding("proxy_passes").is_some(), "{}", report.lines());
+            let url = format!("https://{DOMAIN}{path}");
+            lab.is_mended_by(client(&certificate).post(url)).await;
+        });
+    }
+
+    table.healthy(("nginx 只服务别的网站", "an nginx with other sites alone"), async |lab| {
+        lab.in_the_console(|rules| rules.push(accept("443/443", VISITORS)));
+        let _bot = lab.bot().await;
+        // Its certificate has expired, and what it passes on to is down.
+        let certificate = nginx::certificate(lab).expired(&["shop.example.com"]);
+        let shop = "server {\nlisten 8443;\nserver_name shop.example.com;\n\
+                        location / { proxy_pass http://127.0.0.1:3000; }\n}\n";
+        Site::beside(lab, "shop", shop);
+        let nothing = |site: String| site.replace("proxy_pass http://dingbot;", "return 404;");
+        let _site = Site::start(lab, &certificate, nothing).await;
+        let report = lab.doctor().await;
+        assert!(!report.json["sections"].to_string().contains("\"https\""), "{}", report.lines());
+        lab.is_healthy().await;
+    });
 
     table.end();
 }

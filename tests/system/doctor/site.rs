@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::lab::Lab;
 use super::network::PUBLIC;
+use super::report::Report;
 use crate::support::tls::Certificate;
 
 /// The domain of the file.
@@ -78,25 +79,58 @@ impl Site {
         site
     }
 
+    /// There is another site, too.
+    pub(super) fn beside(lab: &Lab, name: &str, site: &str) {
+        let sites = lab.network.host.files().join("nginx/sites-enabled");
+        fs::create_dir_all(&sites).unwrap();
+        fs::write(sites.join(name), site).unwrap();
+    }
+
     /// Shows another certificate from now on.
     pub(super) async fn renew(&self, lab: &Lab, certificate: &Certificate) {
-        present(&self.folder, certificate);
+        self.replace(certificate);
         self.reload(lab).await;
+    }
+
+    /// Another certificate is there from now on, which nginx has not read.
+    pub(super) fn replace(&self, certificate: &Certificate) {
+        present(&self.folder, certificate);
     }
 
     /// Changes the site.
     pub(super) async fn edit(&self, lab: &Lab, change: impl FnOnce(String) -> String) {
+        Self::write(lab, change);
+        self.reload(lab).await;
+    }
+
+    /// Changes the file of the site, which nginx has not read.
+    pub(super) fn write(lab: &Lab, change: impl FnOnce(String) -> String) {
         let file = lab.network.host.files().join("nginx/sites-enabled/dingbot.conf");
         let site = fs::read_to_string(&file).unwrap();
         fs::write(&file, change(site)).unwrap();
-        self.reload(lab).await;
     }
 
     async fn reload(&self, lab: &Lab) {
         lab.sh("nginx -s reload").await;
-        // The workers of before take no new connection once the new ones are there.
+        Self::is_reloaded().await;
+    }
+
+    /// Carries out the whole remedy, which ends by a reload.
+    pub(super) async fn carries_out(&self, lab: &Lab, report: &Report) {
+        lab.carry_out_all(report).await;
+        Self::is_reloaded().await;
+    }
+
+    /// The workers of before take no new connection once the new ones are there.
+    async fn is_reloaded() {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+}
+
+/// The site, with this in it once, changed to that.
+pub(super) fn changed(site: String, from: &str, to: &str) -> String {
+    assert!(site.contains(from), "{from} is not in the site");
+    site.replacen(from, to, 1)
 }
 
 /// The site, with the bot elsewhere.
