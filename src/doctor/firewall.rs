@@ -143,7 +143,7 @@ impl<'a> Way<'a> {
             v6,
             port: door.port,
             destination: None,
-            from: None,
+            from: packet::outer_interfaces(v6),
             forwarded: false,
         };
         let containers = facts.docker().await.containers();

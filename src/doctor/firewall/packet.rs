@@ -15,8 +15,8 @@ pub(super) struct Packet {
     pub(super) port: u16,
     /// The address it asks for, on this leg, when it is known.
     pub(super) destination: Option<IpAddr>,
-    /// The interface it comes in by; none: one that leads outside.
-    pub(super) from: Option<String>,
+    /// The interfaces it may come in by; none known: any that leads outside.
+    pub(super) from: Vec<String>,
     /// Whether it goes on to a container.
     pub(super) forwarded: bool,
 }
@@ -84,10 +84,16 @@ impl Packet {
 
     /// Whether it comes in by an interface of this name; `*` and `+` end a prefix.
     pub(super) fn comes_by(&self, name: &str) -> Match {
-        match &self.from {
-            Some(known) => Match::of(is_named(known, name)),
-            None if is_inside(name) => Match::No,
-            None => Match::Perhaps,
+        match self.from.iter().filter(|known| is_named(known, name)).count() {
+            0 if !self.from.is_empty() || is_inside(name) => Match::No,
+            0 => Match::Perhaps,
+            count => {
+                if count == self.from.len() {
+                    Match::Yes
+                } else {
+                    Match::Perhaps
+                }
+            }
         }
     }
 
@@ -101,6 +107,26 @@ impl Packet {
     }
 }
 
+/// The interfaces by which callers come in: those of the way out, else all that lead outside.
+pub(super) fn outer_interfaces(v6: bool) -> Vec<String> {
+    let mut outer: Vec<String> = if_addrs::get_if_addrs()
+        .into_iter()
+        .flatten()
+        .filter(|it| it.ip().is_ipv6() == v6 && !is_inside(&it.name) && !it.is_link_local())
+        .map(|it| it.name)
+        .collect();
+    outer.sort();
+    outer.dedup();
+    let routes = procfs::net::route().unwrap_or_default();
+    let default = |name: &String| {
+        routes.iter().any(|route| route.iface == *name && route.mask.is_unspecified())
+    };
+    if !v6 && outer.iter().any(default) {
+        outer.retain(default);
+    }
+    outer
+}
+
 fn is_inside(name: &str) -> bool {
     INSIDE.iter().any(|inside| name.starts_with(inside))
 }
@@ -109,5 +135,33 @@ fn is_named(known: &str, name: &str) -> bool {
     match name.strip_suffix(['*', '+']) {
         Some(prefix) => known.starts_with(prefix),
         None => known == name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_matches_when_all_that_lead_outside_do() {
+        let by = |from: &[&str], name: &str| {
+            let from = from.iter().map(|it| (*it).to_owned()).collect();
+            let packet = Packet {
+                source: None,
+                v6: false,
+                port: 80,
+                destination: None,
+                from,
+                forwarded: false,
+            };
+            packet.comes_by(name)
+        };
+        assert_eq!(by(&["eth0"], "eth0"), Match::Yes);
+        assert_eq!(by(&["eth0"], "eth*"), Match::Yes);
+        assert_eq!(by(&["eth0"], "eth1"), Match::No);
+        assert_eq!(by(&["eth0", "ens5"], "eth+"), Match::Perhaps);
+        assert_eq!(by(&["eth0"], "lo"), Match::No);
+        assert_eq!(by(&[], "lo"), Match::No);
+        assert_eq!(by(&[], "eth0"), Match::Perhaps);
     }
 }

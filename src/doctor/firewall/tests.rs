@@ -15,7 +15,7 @@ const UFW: &str = include_str!("tests/ufw.txt");
 const DOCKER: &str = include_str!("tests/docker.txt");
 
 fn packet(port: u16) -> Packet {
-    Packet { source: None, v6: false, port, destination: None, from: None, forwarded: false }
+    Packet { source: None, v6: false, port, destination: None, from: Vec::new(), forwarded: false }
 }
 
 fn to_container(address: &str) -> Packet {
@@ -49,7 +49,7 @@ fn nftables_is_followed_through_sets_maps_and_jumps() {
     assert_ne!(by_nft(&packet(22)), Fate::Passes);
     let neighbour = Packet { source: Some("10.1.2.3".parse().unwrap()), ..packet(22) };
     assert_eq!(by_nft(&neighbour), Fate::Passes);
-    let local = Packet { from: Some("lo".into()), ..packet(9443) };
+    let local = Packet { from: vec!["lo".into()], ..packet(9443) };
     assert_eq!(by_nft(&local), Fate::Passes);
 }
 

@@ -1,6 +1,6 @@
 //! This host's clock against theirs.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Unit};
 
 use super::Upstream;
 use super::way::Went;
@@ -29,7 +29,8 @@ pub(super) fn look(went: &[Went]) -> Option<Finding> {
             ),
         ));
     }
-    let whole = SignedDuration::from_secs(off.as_secs());
+    // The answer was on its way for a part of a second.
+    let whole = off.round(Unit::Minute).unwrap_or(off);
     let behind = ahead.is_positive();
     let (slow, late) = if behind { ("慢", "behind") } else { ("快", "ahead of") };
     let seen = Text::new(

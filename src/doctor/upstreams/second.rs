@@ -28,17 +28,22 @@ pub(super) async fn look(facts: &Facts, bot: &Examined) -> Vec<Finding> {
         .map(|it| format!("docker: {}", it.name));
     let processes = sockets.bots.iter().filter(|it| Some(it.pid) != bot.pid);
     let processes = processes.filter(|it| is_of(it.pid, id)).map(|it| format!("pid {}", it.pid));
-    let others: Vec<String> = containers.chain(processes).collect();
-    if others.is_empty() {
+    let mut all = vec![match &bot.starter {
+        Starter::Container(name) => format!("docker: {name}"),
+        Starter::Unit => "systemd: dingbot".into(),
+        Starter::Hand => bot.pid.map_or_else(String::new, |pid| format!("pid {pid}")),
+    }];
+    all.extend(containers.chain(processes));
+    if all.len() == 1 {
         return Vec::new();
     }
-    let (others, id) = (others.join(", "), one_line(id));
+    let (count, all, id) = (all.len(), all.join(", "), one_line(id));
     vec![Finding::warning(
         "second_instance",
         Depth::DingTalk,
         Text::new(
-            format!("本机还有别的 dingbot 用着同一个 client_id {id}：{others}"),
-            format!("another dingbot of this host has the same client_id {id}: {others}"),
+            format!("本机有 {count} 个 dingbot 用着同一个 client_id {id}：{all}"),
+            format!("{count} dingbots of this host have the same client_id {id}: {all}"),
         ),
         Remedy::new(Text::new(
             "只留一个：它们的记忆各自独立，回调只会到其中一个，提醒会发两遍。其他主机上的，从这里看不到",

@@ -93,7 +93,7 @@ impl Network {
             .filter(|rule| source(rule).is_some_and(|source| source.contains(&own)))
             .filter_map(|rule| {
                 let statement = statement(rule)?;
-                Some(statement.split_once(" tcp dport").map(|(_, it)| format!("tcp dport{it}"))?)
+                statement.split_once(" tcp dport").map(|(_, it)| format!("tcp dport{it}"))
             })
             .collect();
         let script = format!(

@@ -12,8 +12,6 @@ use crate::support::namespace::Namespace;
 /// What he does with a connection.
 #[derive(Debug, Clone)]
 pub(super) enum Manner {
-    /// Accepts it and says nothing.
-    Silent,
     /// Resets it.
     Reset,
     /// Answers these bytes.
@@ -65,7 +63,6 @@ impl Drop for StandIn {
 async fn serve(mut stream: TcpStream, manner: Manner) {
     let mut request = [0; 4096];
     match manner {
-        Manner::Silent => while stream.read(&mut request).await.is_ok_and(|read| read > 0) {},
         Manner::Reset => {
             let _ = stream.read(&mut request).await;
             let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));

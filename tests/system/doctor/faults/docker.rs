@@ -1,9 +1,11 @@
 //! The bot in a container.
 
+use crate::docker::container::Container;
 use crate::doctor::containers;
-use crate::doctor::lab::PORT;
+use crate::doctor::lab::{PORT, VISITORS};
 use crate::doctor::stand_in::StandIn;
 use crate::doctor::table::Table;
+use crate::support::ecs::api::accept;
 
 const PUBLISHED: [&str; 2] = ["-p", "9090:8080"];
 /// What no settings are.
@@ -133,7 +135,7 @@ fn a_container() {
 
     table.fault(
         ("DOCKER-USER 链丢弃", "a rule in DOCKER-USER drops"),
-        "firewall_drops",
+        "forwarding_dropped",
         async |lab| {
             let _bot = containers::run(lab, &PUBLISHED).await;
             lab.sh("iptables -I DOCKER-USER -i eth0 -p tcp --dport 8080 -j DROP").await;
@@ -151,6 +153,25 @@ fn a_container() {
             lab.sh("echo 0 > /proc/sys/net/ipv4/ip_forward").await;
             let report = lab.names(&["ip_forward"]).await;
             lab.carry_out(&report).await;
+            lab.is_mended().await;
+        },
+    );
+
+    table.fault(
+        ("同一个应用跑了两个机器人", "two bots of the same application"),
+        "several_services",
+        async |lab| {
+            let _bot = containers::run(lab, &PUBLISHED).await;
+            lab.in_the_console(|rules| rules.push(accept("9091/9091", VISITORS)));
+            lab.sh("docker run -d --name dingbot-old --health-interval 1s -p 9091:8080 \
+                    -e DINGBOT_DINGTALK__CLIENT_ID=dingsimulated0robot1 dingbot:test")
+                .await;
+            lab.keeps(Container::known(lab.docker(), "dingbot-old"));
+            let report = lab.names(&["2"]).await;
+            let second = report.finding("second_instance").expect("it is the same application");
+            assert!(second["seen"]["en"].as_str().unwrap().contains("dingbot-old"), "{second}");
+            lab.mends(&report, &["docker ps"], "停掉一个 / stop one of them");
+            lab.sh("docker rm -f dingbot-old").await;
             lab.is_mended().await;
         },
     );

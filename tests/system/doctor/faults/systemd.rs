@@ -237,11 +237,14 @@ async fn on_the_machine(host: &Host, table: &mut Table) {
         "port_taken",
         async |it| {
             it.sh("systemctl stop dingbot").await;
-            let script = "use IO::Socket::INET; my $s = IO::Socket::INET->new(\
-                          LocalPort => 8080, Listen => 5) or die; sleep 600;";
+            // There is no /etc/protocols, which its modules would read.
+            let script = "use Socket; socket(my $s, PF_INET, SOCK_STREAM, 6) or die; \
+                          setsockopt($s, SOL_SOCKET, SO_REUSEADDR, 1); bind($s, pack_sockaddr_in(8080, INADDR_ANY)) or die; \
+                          listen($s, 5) or die; sleep 600;";
             it.host.machine.publish("/root/other.pl", script);
             it.sh("systemd-run --unit other perl /root/other.pl").await;
             tokio::time::sleep(Duration::from_millis(500)).await;
+            it.sh("systemctl is-active other || { journalctl -u other; exit 1; }").await;
             it.host.machine.run("systemctl start dingbot --no-block; sleep 3").await;
             let report = it.names(&["8080", "perl"]).await;
             it.carry_out(&report, &[0]).await;

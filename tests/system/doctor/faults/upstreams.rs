@@ -1,6 +1,6 @@
 //! DingTalk, the model, and the way to them.
 
-use crate::doctor::network::{DINGTALK, MODEL};
+use crate::doctor::network::{DINGTALK, ECS_API, MODEL};
 use crate::doctor::stand_in::StandIn;
 use crate::doctor::table::Table;
 use crate::support::model::{NO_SUCH_MODEL, Reply};
@@ -126,6 +126,53 @@ fn the_upstreams() {
             let report = lab.names(&["203.0.113.10"]).await;
             lab.mends(&report, &[], "换掉挡在中间的代理 / take the proxy away");
             portal.stop().await;
+            drop(bot);
+            let _bot = lab.bot().await;
+            lab.is_mended().await;
+        },
+    );
+
+    table.fault(
+        ("本机时钟慢了两小时", "this clock is two hours behind"),
+        "clock_skew",
+        async |lab| {
+            let clock = async |hours: i64| {
+                let then = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours);
+                let date = jiff::fmt::rfc2822::to_string(&then.to_zoned(jiff::tz::TimeZone::UTC));
+                let headers = format!("date: {}\r\n", date.unwrap());
+                let answer = StandIn::answer("404 Not Found", &headers, "{}");
+                StandIn::at(&lab.network.cloud, "203.0.113.10:8000", answer)
+            };
+            // Without an application the callbacks' side of DingTalk alone is asked.
+            let only_callbacks = |settings: Settings| {
+                settings
+                    .unset("dingtalk.client_id")
+                    .text("dingtalk.oapi_base", "http://203.0.113.10:8000")
+                    .text("llm.provider", "offline")
+            };
+            let ahead = clock(2).await;
+            let _bot = lab.bot_with(only_callbacks).await;
+            let report = lab.names(&["2h"]).await;
+            lab.mends(&report, &["set-ntp"], "打开时间同步 / have the clock kept right");
+            ahead.stop().await;
+            let _right = clock(0).await;
+            lab.is_mended().await;
+        },
+    );
+
+    table.fault(
+        ("模型的证书不是它的名字", "the model's certificate is for another name"),
+        "model_tls",
+        async |lab| {
+            // The API of ECS, by its address, which its certificate does not name.
+            let other = format!("https://{ECS_API}/v1");
+            let bot = lab.bot_with(|settings| settings.text("llm.base_url", &other)).await;
+            let report = lab.names(&[ECS_API]).await;
+            lab.mends(
+                &report,
+                &[],
+                "让代理放过它，或改 llm.base_url / have the proxy leave it alone",
+            );
             drop(bot);
             let _bot = lab.bot().await;
             lab.is_mended().await;
