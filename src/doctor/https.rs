@@ -8,6 +8,7 @@
 mod asked;
 mod certificate;
 mod configuration;
+mod edit;
 mod forwarded;
 mod front;
 mod lead;

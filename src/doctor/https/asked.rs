@@ -100,9 +100,7 @@ pub(super) fn names(site: &Site, address: SocketAddr) -> Vec<String> {
     });
     let mut names: Vec<String> = named.collect();
     if names.is_empty() {
-        let chains = certificate::on_disk(site);
-        let leaves = chains.iter().filter_map(|(_, chain)| chain.first());
-        names = leaves.flat_map(certificate::names).take(1).collect();
+        names = certificate::names_on_disk(site).into_iter().take(1).collect();
     }
     if names.is_empty() {
         names.push(address.ip().to_string());

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use super::edit;
 use super::lead::{Lead, Ports};
 use super::nginx::Nginx;
 use super::site::{Listen, Passage, Site, Target};
@@ -389,20 +390,7 @@ fn correction(target: &Target, place: &str) -> (Text, Option<String>) {
         format!("把 {at} 的 {text} 改成 {place}，再重新加载 nginx"),
         format!("Write {place} instead of {text} at {at}, and reload nginx"),
     );
-    (words, substitution(target, text, place))
-}
-
-/// The command that writes it, if nothing in it could be taken for something else.
-fn substitution(target: &Target, from: &str, to: &str) -> Option<String> {
-    let is_plain =
-        |text: &str| text.chars().all(|it| it.is_ascii_alphanumeric() || ".:-_[]".contains(it));
-    if !is_plain(from) || !is_plain(to) {
-        return None;
-    }
-    let pattern = from.replace('.', "\\.").replace('[', "\\[").replace(']', "\\]");
-    let file = shlex::try_quote(&target.at.file).ok()?;
-    let line = target.at.line;
-    Some(format!("sudo sed -i --follow-symlinks '{line}s/{pattern}/{to}/' {file}"))
+    (words, edit::replaced(at, text, place))
 }
 
 /// An answer in few words.
