@@ -342,8 +342,11 @@ impl Case<'_> {
 
     fn unreached(&self, answer: &Answer) -> Finding {
         let (url, said, label) = (self.visit.callback.url(), shown(answer), self.label());
-        let (zh, en) =
-            if well { ("/health 正常，但 ", "/health is fine, and ") } else { ("", "") };
+        let (zh, en) = if self.is_well() {
+            ("/health 正常，但 ", "/health is fine, and ")
+        } else {
+            ("", "")
+        };
         Finding::failed(
             UNREACHED,
             Depth::Proxy,
