@@ -12,7 +12,7 @@ use super::passing::{self, Case};
 use super::site::{Listen, Site};
 use super::visit::{self, Visit};
 use crate::doctor::facts::Facts;
-use crate::doctor::finding::{Finding, Remedy, Text};
+use crate::doctor::finding::{Finding, Remedy, State, Text};
 use crate::doctor::probe::{Failure, Knock, Outcome};
 
 /// A site is asked by so many of its names, and so many targets are asked without it.
@@ -49,8 +49,8 @@ pub(super) async fn ask(
         Visit::to((address, listen.tls), name, [path("/health"), path("/webhook")], deadline)
     });
     let (mut visits, direct) = tokio::join!(join_all(visits), direct(site, deadline));
-    for visit in &mut visits {
-        visit.again(deadline).await;
+    if direct.iter().any(|(_, outcome)| !matches!(outcome, Outcome::Failed(_))) {
+        join_all(visits.iter_mut().map(|visit| visit.again(deadline))).await;
     }
     let mut asked = Asked { meant: is_for_callbacks(site), ..Asked::default() };
     let mut ends = None;
@@ -63,7 +63,10 @@ pub(super) async fn ask(
         let finding = finding.filter(|it| !nameless || it.code != "certificate_wrong_name");
         let known = |it: &Finding| asked.certificates.iter().any(|known| known.code == it.code);
         let finding = finding.filter(|it| !known(it));
-        asked.certificates.extend(finding);
+        asked.certificates.extend(finding.map(|it| match it.state {
+            State::Failed if site.balanced => Finding { state: State::Warning, ..it },
+            _ => it,
+        }));
         ends = ends.or(shown.end());
     }
     let https = |it: &&Listen| it.port == 443 && !it.tls && !it.announced;

@@ -13,6 +13,8 @@ pub(super) struct Site {
     /// The files of its certificates.
     pub(super) certificates: Vec<File>,
     pub(super) passages: Vec<Passage>,
+    /// Whether callers come by a load balancer, which may be content with another certificate.
+    pub(super) balanced: bool,
 }
 
 /// A file that is named somewhere.
@@ -150,6 +152,7 @@ fn site(server: &Statement, outer: &Scope<'_>) -> Site {
         names: named("server_name").flat_map(|it| it.arguments.clone()).collect(),
         listens,
         certificates: scope.certificates.iter().map(file).collect(),
+        balanced: scope.balanced,
         passages,
     }
 }
@@ -184,6 +187,7 @@ struct Scope<'a> {
     headers: Vec<&'a Statement>,
     certificates: Vec<&'a Statement>,
     source: Option<IpAddr>,
+    balanced: bool,
     /// The modifier and the path of the location.
     location: (&'a str, &'a str),
 }
@@ -207,6 +211,7 @@ impl<'a> Scope<'a> {
                     let name = statement.argument(0).trim_start_matches('$');
                     scope.variables.push((name, statement.argument(1)));
                 }
+                "set_real_ip_from" => scope.balanced = true,
                 "proxy_bind" => scope.source = statement.argument(0).parse().ok(),
                 _ => {}
             }
