@@ -11,6 +11,8 @@ use crate::doctor::finding::{Depth, Finding, Remedy, Text};
 use crate::doctor::probe::{Answer, Failure, Outcome, Voice};
 use crate::doctor::reach::serves;
 
+/// The code of a site that answers in the bot's place.
+pub(super) const UNREACHED: &str = "webhook_unreached";
 /// `1` where `SELinux` keeps programs to what they are known to do.
 const SELINUX: &str = "/sys/fs/selinux/enforce";
 
@@ -54,7 +56,9 @@ impl Case<'_> {
         match answer {
             Ok(answer) => match answer.status.as_u16() {
                 401 | 403 => Some(self.guarded(answer)),
+                // It has enough of our questions.
                 429 => None,
+                503 if self.is_well() => None,
                 502 => Some(self.cut_off(passage)),
                 504 => Some(self.impatient(passage, "504")),
                 301..=308 if !self.listen.tls => None,
@@ -133,9 +137,11 @@ impl Case<'_> {
         let mut first = None;
         for target in &passage.targets {
             let addresses = target.addresses();
-            let mut outcomes =
-                self.direct.iter().filter(|(it, _)| addresses.contains(it)).map(|(_, it)| it);
-            let obstacle = match outcomes.next_back()? {
+            let outcomes = self.direct.iter().filter(|(it, _)| addresses.contains(it));
+            let mut outcomes = outcomes.map(|(_, it)| it);
+            // Of both loopback addresses one is enough.
+            let alive = |it: &&Outcome| !matches!(it, Outcome::Failed(_));
+            let obstacle = match outcomes.clone().find(alive).or_else(|| outcomes.next())? {
                 Outcome::Failed(Failure::Refused | Failure::Reset | Failure::Unreachable(_)) => {
                     Obstacle::Down
                 }
@@ -314,7 +320,7 @@ impl Case<'_> {
     fn closed(&self) -> Finding {
         let (url, label) = (self.visit.callback.url(), self.label());
         Finding::failed(
-            "webhook_unreached",
+            UNREACHED,
             Depth::Proxy,
             Text::new(
                 format!("{url} 没有应答就断开（站点 {label}，可能是 return 444）"),
@@ -330,7 +336,7 @@ impl Case<'_> {
         let (zh, en) =
             if well { ("/health 正常，但 ", "/health is fine, and ") } else { ("", "") };
         Finding::failed(
-            "webhook_unreached",
+            UNREACHED,
             Depth::Proxy,
             Text::new(
                 format!("{zh}{url} 没有转给机器人：{said}（站点 {label}）"),
@@ -338,6 +344,11 @@ impl Case<'_> {
             ),
             Remedy::new(self.location()).command(self.nginx.reload()),
         )
+    }
+
+    /// Whether the bot says through the site that it is well.
+    fn is_well(&self) -> bool {
+        self.visit.health.as_ref().is_ok_and(|it| matches!(Voice::of(it), Voice::Well))
     }
 
     /// What a site needs for callbacks.

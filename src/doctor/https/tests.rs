@@ -3,11 +3,15 @@
 
 use std::net::IpAddr;
 
+use super::asked::{Asked, entrance, names};
 use super::configuration::Configuration;
 use super::lead::{Lead, Ports};
+use super::passing::UNREACHED;
 use super::site::{self, Site};
-use super::{entrance, names, visit};
+use super::visit;
+use super::weighed;
 use crate::doctor::door::{Behind, Door};
+use crate::doctor::finding::{Depth, Finding, Remedy, State, Text};
 use crate::doctor::sockets::{Listener, Owner, Sockets};
 
 const OURS: &str = include_str!("tests/ours.txt");
@@ -154,4 +158,26 @@ fn a_container_is_asked_at_its_port_or_its_address() {
     let found = ports.chosen(&to("172.17.0.2:9090"));
     let lead = ports.of_passage(&found[0].passages[0]);
     assert_eq!(lead, Lead::Nobody("172.17.0.2:9090".parse().unwrap()));
+}
+
+/// The codes, with their states, of what counts of sites of which each passes callbacks on or is
+/// meant to.
+fn counted(sites: &[(bool, bool)], inside: bool) -> Vec<(&'static str, State)> {
+    let text = || Text::new("", "");
+    let unreached = || Finding::failed(UNREACHED, Depth::Proxy, text(), Remedy::new(text()));
+    let asked = sites.iter().map(|(passes, meant)| Asked {
+        passes: passes.then(|| Finding::fine("proxy_passes", text())),
+        obstacle: (!passes).then(unreached),
+        meant: *meant,
+        certificates: Vec::new(),
+    });
+    weighed(asked.collect(), inside).iter().map(|it| (it.code, it.state)).collect()
+}
+
+#[test]
+fn a_site_that_is_not_for_callbacks_need_not_pass_them_on() {
+    assert_eq!(counted(&[(false, false)], true), [(UNREACHED, State::Failed)]);
+    assert_eq!(counted(&[(false, true)], false), [(UNREACHED, State::Warning)]);
+    assert_eq!(counted(&[(false, false)], false), []);
+    assert_eq!(counted(&[(false, true), (true, true)], true), [("proxy_passes", State::Fine)]);
 }
