@@ -16,6 +16,7 @@ mod dashboard;
 mod delivery;
 mod doctor_document;
 mod doctor_ecs;
+mod doctor_target;
 mod journal;
 mod log_document;
 mod metrics;

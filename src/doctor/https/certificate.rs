@@ -12,7 +12,7 @@ use webpki::EndEntityCert;
 
 use super::nginx::Nginx;
 use super::site::Site;
-use crate::doctor::finding::{Depth, Finding, Remedy, Text};
+use crate::doctor::finding::{Depth, Finding, Remedy, State, Text};
 use crate::doctor::probe::{Certificate, Trouble};
 
 /// A certificate that ends sooner is to be seen to: programs that renew do it 30 days before.
@@ -48,6 +48,12 @@ pub(super) fn on_disk(site: &Site) -> Vec<(String, Vec<CertificateDer<'static>>)
         Some((file.clone(), chain.filter_map(Result::ok).collect()))
     };
     site.certificates.iter().filter_map(read).collect()
+}
+
+/// A warning, when a certificate that is good for `name` ends soon.
+pub(in crate::doctor) fn expiring(certificate: &Certificate, name: &str) -> Option<Finding> {
+    let shown = Shown { certificate, name, site: None, nginx: None };
+    shown.finding().filter(|finding| finding.state == State::Warning)
 }
 
 impl Shown<'_> {
