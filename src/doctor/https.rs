@@ -8,6 +8,7 @@
 mod asked;
 mod certificate;
 mod configuration;
+mod edit;
 mod forwarded;
 mod front;
 mod lead;
@@ -216,6 +217,15 @@ fn unreadable(nginx: &Nginx, unread: Unread) -> Finding {
                 "nginx runs; its configuration is hidden from this user",
             ),
             Remedy::new(Text::new("用 root 运行", "Run it as root")).command("sudo dingbot doctor"),
+        ),
+        Unread::Outside => Finding::unseen(
+            "proxy_unseen",
+            Text::new(
+                "nginx 在主机上运行；doctor 在容器里，看不到它的配置",
+                "nginx runs on the host; from this container its configuration is not seen",
+            ),
+            Remedy::new(Text::new("在主机上运行", "Run it on the host"))
+                .command("sudo dingbot doctor"),
         ),
         Unread::Failed(why) => Finding::unseen(
             "proxy_unseen",

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::certificate::{self, Shown};
 use super::lead::Ports;
 use super::nginx::Nginx;
-use super::passing::Case;
+use super::passing::{self, Case};
 use super::site::{Listen, Site};
 use super::visit::{self, Visit};
 use crate::doctor::facts::Facts;
@@ -48,7 +48,10 @@ pub(super) async fn ask(
         let path = |path: &str| visit::outside(&site.passages, path);
         Visit::to((address, listen.tls), name, [path("/health"), path("/webhook")], deadline)
     });
-    let (visits, direct) = tokio::join!(join_all(visits), direct(site, deadline));
+    let (mut visits, direct) = tokio::join!(join_all(visits), direct(site, deadline));
+    for visit in &mut visits {
+        visit.again(deadline).await;
+    }
     let mut asked = Asked { meant: is_for_callbacks(site), ..Asked::default() };
     let mut ends = None;
     for (name, visit) in names.iter().zip(&visits) {
@@ -62,6 +65,10 @@ pub(super) async fn ask(
         let finding = finding.filter(|it| !known(it));
         asked.certificates.extend(finding);
         ends = ends.or(shown.end());
+    }
+    let https = |it: &&Listen| it.port == 443 && !it.tls && !it.announced;
+    if let Some(bare) = site.listens.iter().find(https).filter(|_| !site.certificates.is_empty()) {
+        asked.certificates.push(passing::plain(site, bare.port, nginx));
     }
     // Of several names one may lead to another.
     if visits.iter().any(Visit::passes) {
@@ -100,9 +107,7 @@ pub(super) fn names(site: &Site, address: SocketAddr) -> Vec<String> {
     });
     let mut names: Vec<String> = named.collect();
     if names.is_empty() {
-        let chains = certificate::on_disk(site);
-        let leaves = chains.iter().filter_map(|(_, chain)| chain.first());
-        names = leaves.flat_map(certificate::names).take(1).collect();
+        names = certificate::names_on_disk(site).into_iter().take(1).collect();
     }
     if names.is_empty() {
         names.push(address.ip().to_string());

@@ -63,7 +63,9 @@ fn the_site_that_is_shipped_leads_to_the_bot() {
     assert_eq!(site.at.to_string(), "/etc/nginx/sites-enabled/dingbot.conf:58");
     let listen = entrance(site).unwrap();
     assert_eq!((listen.address, listen.port, listen.tls), (None, 443, true));
-    assert_eq!(site.certificates, ["/etc/letsencrypt/live/bot.example.com/fullchain.pem"]);
+    let certificate = &site.certificates[0];
+    assert_eq!(certificate.path, "/etc/letsencrypt/live/bot.example.com/fullchain.pem");
+    assert_eq!(certificate.at.line, 65);
     for passage in &site.passages {
         let header = passage.header("x-forwarded-for").unwrap();
         assert_eq!((header.value.as_str(), header.at.line), ("$remote_addr", 102));
@@ -103,7 +105,7 @@ fn only_what_leads_to_the_bot_is_taken_of_a_shop() {
     let included = webhook.header("X-Forwarded-For").unwrap();
     assert_eq!(included.at.to_string(), "/etc/nginx/proxy_params:32");
     assert_eq!(memory.header("X-Forwarded-For"), None);
-    assert_eq!(found[0].certificates, ["/etc/letsencrypt/live/bot.example.com/fullchain.pem"]);
+    assert_eq!(found[0].certificates[0].at.to_string(), "/etc/nginx/snippets/tls.conf:1");
     // A server that is down is not asked; a variable is filled in.
     let texts: Vec<_> = bot.targets.iter().map(|it| it.text.as_deref().unwrap()).collect();
     assert_eq!(texts, ["127.0.0.1:9090", "[::1]:9090"]);
