@@ -12,13 +12,8 @@ use webpki::EndEntityCert;
 
 use super::edit;
 use super::nginx::Nginx;
-<<<<<<< HEAD
-use super::site::Site;
-use crate::doctor::finding::{Depth, Finding, Remedy, State, Text};
-=======
 use super::site::{File, Site};
-use crate::doctor::finding::{Depth, Finding, Remedy, Text};
->>>>>>> web
+use crate::doctor::finding::{Depth, Finding, Remedy, State, Text};
 use crate::doctor::probe::{Certificate, Trouble};
 
 /// A certificate that ends sooner is to be seen to: programs that renew do it 30 days before.
