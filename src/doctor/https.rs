@@ -25,6 +25,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use self::asked::Asked;
+pub(super) use self::certificate::expiring;
 use self::configuration::Configuration;
 use self::lead::Ports;
 use self::nginx::{Nginx, Unread};

@@ -13,7 +13,7 @@ use webpki::EndEntityCert;
 use super::edit;
 use super::nginx::Nginx;
 use super::site::{File, Site};
-use crate::doctor::finding::{Depth, Finding, Remedy, Text};
+use crate::doctor::finding::{Depth, Finding, Remedy, State, Text};
 use crate::doctor::probe::{Certificate, Trouble};
 
 /// A certificate that ends sooner is to be seen to: programs that renew do it 30 days before.
@@ -52,6 +52,12 @@ fn on_disk(file: &File) -> Option<Vec<CertificateDer<'static>>> {
 pub(super) fn names_on_disk(site: &Site) -> Vec<String> {
     let chains: Vec<_> = site.certificates.iter().filter_map(on_disk).collect();
     chains.iter().filter_map(|chain| chain.first()).flat_map(names).collect()
+}
+
+/// A warning, when a certificate that is good for `name` ends soon.
+pub(in crate::doctor) fn expiring(certificate: &Certificate, name: &str) -> Option<Finding> {
+    let shown = Shown { certificate, name, site: None, nginx: None };
+    shown.finding().filter(|finding| finding.state == State::Warning)
 }
 
 impl Shown<'_> {

@@ -429,6 +429,7 @@ fn shown(answer: &Answer) -> String {
         | Voice::Redirected(it, _)
         | Voice::Unserved(it)
         | Voice::Intercepted(it, _)
+        | Voice::Troubled(it)
         | Voice::Stranger(it) => it.shown(),
         Voice::Well | Voice::Unwell(_) => format!("HTTP {}", answer.status.as_u16()),
     }
