@@ -68,7 +68,8 @@ fn the_site_that_is_shipped_leads_to_the_bot() {
     assert_eq!(certificate.at.line, 65);
     assert!(!site.balanced);
     let balanced = OURS.replace("# set_real_ip_from", "set_real_ip_from");
-    assert!(sites(&balanced).iter().any(|it| it.balanced));
+    let balanced = self::sites(&balanced);
+    assert!(balanced.iter().any(|it| it.balanced));
     for passage in &site.passages {
         let header = passage.header("x-forwarded-for").unwrap();
         assert_eq!((header.value.as_str(), header.at.line), ("$remote_addr", 102));
