@@ -98,8 +98,12 @@ pub const CODES: &[&str] = &[
     "proxy_upstream_slow",
     "proxy_upstream_wrong",
     "proxy_not_listening",
+    "proxy_stopped",
+    "proxy_configuration_invalid",
+    "proxy_site_missing",
     "forwarded_headers_missing",
     "proxy_not_trusted",
+    "proxy_unseen",
     // DingTalk and model
     "dns_fails",
     "clock_right",
