@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::dingtalk::{DingTalk, Objection, SendError, SendErrorKind};
 use crate::doctor::examined::Examined;
@@ -17,14 +17,14 @@ const LIMIT: Duration = Duration::from_millis(3_500);
 /// Where the application's values are.
 const CONSOLE: &str = "https://open-dev.dingtalk.com";
 
-pub(super) async fn look(bot: &Examined) -> Vec<Finding> {
+pub(super) async fn look(bot: &Examined, deadline: Instant) -> Vec<Finding> {
     let settings = &bot.settings().dingtalk;
     if settings.client_id.is_empty() || settings.client_secret.is_empty() {
         return if bot.closed.is_some() { Vec::new() } else { vec![not_configured()] };
     }
     let dingtalk = DingTalk::new(settings, Arc::new(Metrics::new()), Clock::System);
     let Ok(dingtalk) = dingtalk else { return Vec::new() };
-    let checked = timeout(LIMIT, dingtalk.check()).await;
+    let checked = timeout_at(deadline.min(Instant::now() + LIMIT), dingtalk.check()).await;
     let robot_code = settings.robot_code();
     let (id, base) = (&settings.client_id, settings.api_base.as_str());
     match checked {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::config::settings::Llm;
 use crate::doctor::examined::Examined;
@@ -16,13 +16,13 @@ use crate::telemetry::metrics::Metrics;
 const LIMIT: Duration = Duration::from_millis(3_500);
 
 /// Asks for one token, the only way to see whether the account is paid for.
-pub(super) async fn look(bot: &Examined) -> Option<Finding> {
+pub(super) async fn look(bot: &Examined, deadline: Instant) -> Option<Finding> {
     let settings = &bot.settings().llm;
     if settings.is_offline() {
         return bot.closed.is_none().then(offline);
     }
     let model = ChatModel::new(settings, Arc::new(Metrics::new())).ok()?;
-    Some(match timeout(LIMIT, model.probe()).await {
+    Some(match timeout_at(deadline.min(Instant::now() + LIMIT), model.probe()).await {
         Err(_) | Ok(Err(LlmError::Timeout)) => slow(settings),
         Ok(Ok(())) => answers(settings),
         // It takes the key and knows the model: what it does not like is the question.

@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use hyper::header::DATE;
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use url::{Host, Url};
 
 use super::Upstream;
@@ -14,7 +15,7 @@ use crate::doctor::probe::{Answer, Failure, Knock, Outcome, Trouble};
 
 /// The longest a name may take to resolve.
 const RESOLVE: Duration = Duration::from_millis(2_000);
-/// Of a name's addresses so many are tried, the first that answers is enough.
+/// Of a name's addresses so many are tried.
 const ADDRESSES: usize = 3;
 
 /// A way to an origin.
@@ -51,32 +52,31 @@ impl Way {
         Some(Self { upstream, host, port, tls: url.scheme() == "https" })
     }
 
-    /// Goes it.
-    pub(super) async fn go(&self) -> Went {
+    /// Goes it, by all addresses at once.
+    pub(super) async fn go(&self, deadline: Instant) -> Went {
         let addresses = match self.resolve().await {
             Ok(addresses) => addresses,
             Err(why) => return self.went(vec![self.unknown(&why)], None),
         };
-        let mut last = None;
-        for ip in addresses {
-            let knock = Knock {
-                host: self.name(),
-                tls: self.tls,
-                path: "/".into(),
-                ..Knock::health((ip, self.port).into())
-            };
-            let outcome = knock.outcome().await;
-            match &outcome {
-                Outcome::Said(_, answer) => return self.went(Vec::new(), ahead(answer)),
-                Outcome::Distrusted(trouble, answer) => {
-                    let ahead = ahead(answer);
-                    return self.went(vec![self.distrusted(trouble)], ahead);
-                }
-                Outcome::Failed(failure) => last = Some(self.unreachable(ip, failure, &outcome)),
-            }
+        let knocks = addresses.iter().map(|ip| async move {
+            let health = Knock::health((*ip, self.port).into());
+            let (host, deadline) = (self.name(), health.deadline.min(deadline));
+            let knock = Knock { host, tls: self.tls, path: "/".into(), deadline, ..health };
+            (*ip, knock.outcome().await)
+        });
+        let outcomes = join_all(knocks).await;
+        // One that leads there is enough.
+        if let Some(answer) = outcomes.iter().find_map(|(_, outcome)| said(outcome)) {
+            return self.went(Vec::new(), ahead(answer));
         }
-        let nothing = || self.unknown("it has no address");
-        self.went(vec![last.unwrap_or_else(nothing)], None)
+        let told = outcomes.iter().map(|(ip, outcome)| match outcome {
+            Outcome::Distrusted(trouble, answer) => (self.distrusted(trouble), ahead(answer)),
+            Outcome::Failed(failure) => (self.unreachable(*ip, failure, outcome), None),
+            Outcome::Said(_, answer) => (self.unknown("it has no address"), ahead(answer)),
+        });
+        let first = told.into_iter().next();
+        let (finding, ahead) = first.unwrap_or_else(|| (self.unknown("it has no address"), None));
+        self.went(vec![finding], ahead)
     }
 
     fn went(&self, findings: Vec<Finding>, ahead: Option<SignedDuration>) -> Went {
@@ -220,6 +220,13 @@ fn intercepted() -> Remedy {
          or install its root certificate; if this host has no authorities, install ca-certificates",
     ))
     .command("sudo apt install ca-certificates && sudo update-ca-certificates")
+}
+
+fn said(outcome: &Outcome) -> Option<&Answer> {
+    match outcome {
+        Outcome::Said(_, answer) => Some(answer),
+        Outcome::Distrusted(..) | Outcome::Failed(_) => None,
+    }
 }
 
 /// By how much the clock of who answered is ahead, by the `Date` of the answer.
