@@ -69,12 +69,21 @@ impl FromStr for Target {
         };
         let host = url.host().ok_or(NoTarget)?.to_owned();
         let port = url.port_or_known_default().ok_or(NoTarget)?;
+        // It is printed in commands, and a shell would run what a URL allows in a name.
+        if matches!(&host, Host::Domain(name) if !name.chars().all(in_a_name)) {
+            return Err(NoTarget);
+        }
         // Who asks by name and password asks for more than a look.
         if port == 0 || !url.username().is_empty() || url.password().is_some() {
             return Err(NoTarget);
         }
         Ok(Self { tls, host, port })
     }
+}
+
+/// What a name holds, and no shell takes for anything else.
+fn in_a_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')
 }
 
 impl Target {
@@ -134,7 +143,7 @@ struct Seen {
     finding: Finding,
     /// The bot answered, well.
     well: bool,
-    /// This machine has no way there.
+    /// This machine has no way there, by IPv6.
     no_route: bool,
 }
 
@@ -168,7 +177,8 @@ async fn look(target: &Target, ip: IpAddr, deadline: Instant) -> Vec<Seen> {
 }
 
 async fn look_by(knock: &Knock, outcome: &Outcome) -> Vec<Seen> {
-    let no_route = matches!(outcome, Outcome::Failed(Failure::Unreachable(_)));
+    let unreachable = matches!(outcome, Outcome::Failed(Failure::Unreachable(_)));
+    let no_route = unreachable && knock.address.is_ipv6();
     let well = outcome.is_well();
     let mut seen = vec![Seen { finding: finding(knock, outcome), well, no_route }];
     if let Outcome::Said(_, answer) = outcome
