@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
 
+use crate::support::PATIENCE;
 use crate::support::daemon::Daemon;
 use crate::support::namespace::{ATTACKER, Network, ip};
 use crate::support::settings::Settings;
@@ -63,6 +65,22 @@ impl Host {
     /// A bot on this host that the cable reaches.
     pub(super) async fn bot(&self, settings: Settings) -> Daemon {
         Daemon::start(settings.listen("0.0.0.0:9090").within(&self.network.host)).await
+    }
+
+    /// A bot that listens where its file says, once somebody answers at `address`.
+    pub(super) async fn serve(&self, settings: &Settings, address: &str) -> Child {
+        let file = self.file("bot/dingbot.toml", &settings.toml());
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", self.network.host.name(), env!("CARGO_BIN_EXE_dingbot")]);
+        command.args(["serve", "--config"]).arg(&file).env_clear();
+        command.env("STATE_DIRECTORY", file.parent().unwrap()).kill_on_drop(true);
+        let child = command.stdout(Stdio::null()).spawn().expect("it starts");
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(address).await.is_err() {
+            assert!(Instant::now() < deadline, "nobody answers at {address}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        child
     }
 
     /// The call of doctor, with nothing of this machine in its environment.

@@ -1,5 +1,8 @@
 //! Where every packet is dropped on the way: the report comes in time, and names what is silent.
 
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
 use super::host::{Host, findings, on_a_host};
 use crate::support::settings::Settings;
 
@@ -18,8 +21,11 @@ fn settings(dingtalk: &str, model: &str) -> Settings {
 async fn codes(host: &Host, settings: &Settings) -> Vec<String> {
     let file = host.file("dingbot.toml", &settings.toml());
     let run = host.doctor(&[], &["--json", "--config", file.to_str().unwrap()]).await;
-    let report = run.json();
-    findings(&report).iter().map(|it| it["code"].as_str().unwrap().to_owned()).collect()
+    codes_of(&run.json())
+}
+
+fn codes_of(report: &Value) -> Vec<String> {
+    findings(report).iter().map(|it| it["code"].as_str().unwrap().to_owned()).collect()
 }
 
 #[track_caller]
@@ -45,5 +51,22 @@ fn a_name_server_that_is_silent_is_said_to_be() {
         host.network.host.write("resolv.conf", "nameserver 192.0.2.53\n").unwrap();
         let settings = settings("https://dingtalk.example", "https://model.example/v1");
         holds(&codes(host, &settings).await, "dns_fails");
+    });
+}
+
+/// One that hangs takes connections and answers none, wherever it listens.
+#[test]
+fn a_bot_that_hangs_hides_nothing_of_what_is_seen_without_it() {
+    on_a_host(async |host| {
+        let places = r#"["127.0.0.1:9090", "127.0.0.1:9091", "203.0.113.1:9090"]"#;
+        let settings = Settings::bare().set("server.listen", places);
+        let bot = host.serve(&settings, "203.0.113.1:9090").await;
+        let pid = Pid::from_raw(bot.id().unwrap().cast_signed()).unwrap();
+        kill_process(pid, Signal::STOP).unwrap();
+        let run = host.doctor(&[], &["--json"]).await;
+        let report = run.json();
+        let codes = codes_of(&report);
+        holds(&codes, "health_silent");
+        holds(&codes, "configuration_valid");
     });
 }
