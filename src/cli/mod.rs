@@ -3,7 +3,8 @@
 //! | code | means |
 //! |---|---|
 //! | 0 | done |
-//! | 1 | it failed; standard error says why |
+//! | 1 | it failed; standard error says why (of `doctor`: something fails) |
+//! | 2 | `doctor`: nothing fails, and there are warnings |
 //! | 64 | the command line makes no sense (`EX_USAGE`) |
 //! | 78 | the configuration is not valid (`EX_CONFIG`) |
 

@@ -66,6 +66,14 @@ pub(super) async fn find(facts: &Facts) -> Vec<Door> {
         if examined.closed.is_some() || matches!(docker, Docker::Forbidden(_)) {
             told.retain(|door| sockets.on(door.port).next().is_some());
         }
+        // Of sockets whose processes are hidden at least the addresses are seen.
+        for door in &mut told {
+            let hidden = sockets.on(door.port).filter(|listener| listener.owners.is_empty());
+            let bound: Vec<IpAddr> = hidden.map(|listener| listener.address.ip()).collect();
+            if !bound.is_empty() {
+                door.bound = bound;
+            }
+        }
         doors.extend(told);
     }
     doors

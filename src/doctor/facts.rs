@@ -1,9 +1,11 @@
 //! What several checks need to know, each asked once.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use super::docker::{self, Docker};
 use super::door::{self, Door};
@@ -13,6 +15,9 @@ use super::machine;
 use super::sockets::{self, Sockets};
 use super::systemd::{self, Unit};
 use crate::config::Sources;
+
+/// What all questions together may take; the checks have a little longer, to say what they saw.
+const LIMIT: Duration = Duration::from_millis(4_200);
 
 /// What is known of this host and of the bot on it. What takes time to find out is found out when
 /// it is first asked for, once, however many checks ask.
@@ -26,6 +31,7 @@ pub struct Facts {
     doors: OnceCell<Vec<Door>>,
     ecs: OnceCell<Ecs>,
     visitor: Option<IpNet>,
+    deadline: Instant,
 }
 
 impl Facts {
@@ -40,6 +46,7 @@ impl Facts {
             doors: OnceCell::new(),
             ecs: OnceCell::new(),
             visitor: None,
+            deadline: Instant::now() + LIMIT,
         }
     }
 
@@ -104,6 +111,11 @@ impl Facts {
     /// What is known of ECS from here.
     pub(super) async fn ecs(&self) -> &Ecs {
         self.ecs.get_or_init(|| ecs::find(self)).await
+    }
+
+    /// When a check must have come to its end, to be heard.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
     }
 
     /// Whose access is asked about.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::codes::CODES;
 use crate::language::Language;
 
 /// How it is with what was looked at.
@@ -175,22 +176,33 @@ pub struct Finding {
 impl Finding {
     /// It is as it should be.
     pub fn fine(code: &'static str, seen: Text) -> Self {
-        Self { code, state: State::Fine, depth: Depth::Note, seen, remedy: None }
+        Self::new(code, State::Fine, Depth::Note, seen, None)
     }
 
     /// It works, and somebody should know.
     pub fn warning(code: &'static str, depth: Depth, seen: Text, remedy: Remedy) -> Self {
-        Self { code, state: State::Warning, depth, seen, remedy: Some(remedy) }
+        Self::new(code, State::Warning, depth, seen, Some(remedy))
     }
 
     /// It keeps the bot from being reached or from answering.
     pub fn failed(code: &'static str, depth: Depth, seen: Text, remedy: Remedy) -> Self {
-        Self { code, state: State::Failed, depth, seen, remedy: Some(remedy) }
+        Self::new(code, State::Failed, depth, seen, Some(remedy))
+    }
+
+    fn new(
+        code: &'static str,
+        state: State,
+        depth: Depth,
+        seen: Text,
+        remedy: Option<Remedy>,
+    ) -> Self {
+        debug_assert!(CODES.contains(&code), "{code} is not in the list of codes");
+        Self { code, state, depth, seen, remedy }
     }
 
     /// It cannot be seen from here; `remedy` says how it can be.
     pub fn unseen(code: &'static str, seen: Text, remedy: Remedy) -> Self {
-        Self { code, state: State::Unseen, depth: Depth::Note, seen, remedy: Some(remedy) }
+        Self::new(code, State::Unseen, Depth::Note, seen, Some(remedy))
     }
 }
 

@@ -5,8 +5,10 @@
 //! name, as DingTalk asks it. Of other servers, and of an nginx that cannot be read, only what they
 //! show at port 443 is known; what does not speak as the bot is none of its business.
 
+mod asked;
 mod certificate;
 mod configuration;
+mod edit;
 mod forwarded;
 mod front;
 mod lead;
@@ -17,30 +19,28 @@ mod site;
 mod tests;
 mod visit;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use self::certificate::Shown;
+use self::asked::Asked;
+pub(super) use self::certificate::expiring;
 use self::configuration::Configuration;
 use self::lead::Ports;
 use self::nginx::{Nginx, Unread};
-use self::passing::Case;
-use self::site::{Listen, Site};
-use self::visit::Visit;
+use self::passing::UNREACHED;
 use super::LIMIT;
 use super::facts::Facts;
-use super::finding::{Depth, Finding, Remedy, Text};
-use super::probe::{Failure, Knock, Outcome};
+use super::finding::{Depth, Finding, Remedy, State, Text};
+use super::sockets::Listener;
 
 /// What is left of the limit of a check when it has asked all.
 const MARGIN: Duration = Duration::from_millis(400);
-/// Of the sites for the bot so many are asked, each by so many names, and so many targets.
+/// The ports of the web.
+const FRONT: [u16; 2] = [80, 443];
+/// Of the sites for the bot so many are asked.
 const SITES: usize = 3;
-const NAMES: usize = 2;
-const TARGETS: usize = 4;
 
 pub(super) async fn look(facts: &Facts) -> Vec<Finding> {
     let deadline = Instant::now() + LIMIT - MARGIN;
@@ -83,123 +83,46 @@ async fn known(
     } else if sites.is_empty() && ports.are_inside() && !ports.is_unclear(&all) {
         return vec![absent(facts, ports, nginx).await].into_iter().flatten().collect();
     }
+    // nginx may be on other ports, and somebody else before the bot.
+    if !others(facts).await.is_empty() {
+        findings.extend(front::findings(facts, ports, deadline).await);
+    }
     findings.extend(forwarded::findings(facts, &sites, ports, nginx).await);
     sites.truncate(SITES);
-    let looks = sites.iter().map(|site| judged(facts, site, ports, nginx, deadline));
-    findings.extend(join_all(looks).await.into_iter().flatten());
+    let looks = sites.iter().map(|site| asked::ask(facts, site, ports, nginx, deadline));
+    findings.extend(weighed(join_all(looks).await, ports.are_inside()));
     findings
 }
 
-/// A site, asked by its names.
-async fn judged(
-    facts: &Facts,
-    site: &Site,
-    ports: &Ports<'_>,
-    nginx: &Nginx,
-    deadline: Instant,
-) -> Vec<Finding> {
-    let Some(listen) = entrance(site) else { return vec![announced(site)] };
-    let address = visit::address(listen, facts.sockets().await);
-    let names = names(site, address);
-    let visits = names.iter().take(NAMES).map(|name| {
-        let path = |path: &str| visit::outside(&site.passages, path);
-        Visit::to((address, listen.tls), name, [path("/health"), path("/webhook")], deadline)
-    });
-    let (visits, direct) = tokio::join!(join_all(visits), direct(site, deadline));
-    let mut findings: Vec<Finding> = Vec::new();
-    let mut ends = None;
-    for (name, visit) in names.iter().zip(&visits) {
-        let case = Case { site, listen, nginx, ports, visit, direct: &direct };
-        let mut found = Vec::new();
-        if let Some(certificate) = visit.certificate() {
-            let shown = Shown { certificate, name, site: Some(site), nginx: Some(nginx) };
-            // An address is asked only where there is no name.
-            let nameless = name.parse::<std::net::IpAddr>().is_ok();
-            let finding = shown.finding();
-            found.extend(finding.filter(|it| !nameless || it.code != "certificate_wrong_name"));
-            ends = shown.end();
-        }
-        if !visit.passes() {
-            found.extend(case.finding());
-        }
-        for finding in found {
-            if !findings.iter().any(|known| known.code == finding.code) {
-                findings.push(finding);
-            }
-        }
-    }
-    if findings.is_empty() && visits.iter().any(Visit::passes) {
-        findings.push(passes(site, &names, ends.as_deref()));
+/// What counts of what the sites showed: one that is not for callbacks need not pass them on when
+/// they have another way.
+fn weighed(asked: Vec<Asked>, inside: bool) -> Vec<Finding> {
+    let passed = asked.iter().any(|it| it.passes.is_some());
+    let mut findings = Vec::new();
+    for Asked { certificates, obstacle, passes, meant } in asked {
+        findings.extend(passes.filter(|_| certificates.is_empty()));
+        findings.extend(certificates);
+        let obstacle = obstacle.filter(|it| it.code != UNREACHED || !passed);
+        findings.extend(obstacle.and_then(|it| match it.code {
+            UNREACHED if inside => Some(it),
+            UNREACHED => meant.then_some(Finding { state: State::Warning, ..it }),
+            _ => Some(it),
+        }));
     }
     findings
 }
 
-/// The way in to be asked: by HTTPS where there is one.
-fn entrance(site: &Site) -> Option<Listen> {
-    let mut open = site.listens.iter().filter(|it| !it.announced);
-    let first = open.clone().next();
-    open.find(|it| it.tls).or(first).copied()
-}
-
-/// Names by which a site is asked for. One without a name is asked by one of its certificate, or by
-/// its address.
-fn names(site: &Site, address: SocketAddr) -> Vec<String> {
-    let named = site.names.iter().filter_map(|name| match name.strip_prefix("*.") {
-        Some(rest) => Some(format!("dingbot.{rest}")),
-        None => {
-            let name = name.strip_prefix('.').unwrap_or(name);
-            let usable = name.contains('.') && !name.starts_with('~') && !name.contains(['*', '$']);
-            usable.then(|| name.to_owned())
-        }
-    });
-    let mut names: Vec<String> = named.collect();
-    if names.is_empty() {
-        let chains = certificate::on_disk(site);
-        let leaves = chains.iter().filter_map(|(_, chain)| chain.first());
-        names = leaves.flat_map(certificate::names).take(1).collect();
-    }
-    if names.is_empty() {
-        names.push(address.ip().to_string());
-    }
-    names
-}
-
-/// What the targets of a site answer when they are asked without nginx.
-async fn direct(site: &Site, deadline: Instant) -> Vec<(SocketAddr, Outcome)> {
-    let plain = site.passages.iter().filter(|passage| !passage.tls);
-    let mut addresses: Vec<SocketAddr> =
-        plain.flat_map(|it| &it.targets).flat_map(|it| it.addresses()).collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses.truncate(TARGETS);
-    let asked = addresses.into_iter().map(|address| async move {
-        let knock = Knock::health(address);
-        let outcome = timeout_at(deadline, knock.outcome()).await;
-        (address, outcome.unwrap_or(Outcome::Failed(Failure::Silent)))
-    });
-    join_all(asked).await
-}
-
-fn passes(site: &Site, names: &[String], ends: Option<&str>) -> Finding {
-    let (name, at) = (names.first().map_or("_", String::as_str), &site.at);
-    let (zh, en) = match ends {
-        Some(ends) => {
-            (format!("，证书有效期到 {ends}"), format!("; its certificate lasts until {ends}"))
-        }
-        None => Default::default(),
-    };
-    Finding::fine(
-        "proxy_passes",
-        Text::new(
-            format!("nginx 站点 {name}（{at}）把回调转给 dingbot{zh}"),
-            format!("the nginx site {name} ({at}) passes callbacks on to dingbot{en}"),
-        ),
-    )
+/// Who else than nginx takes callers from outside at the ports of the web.
+async fn others(facts: &Facts) -> Vec<&Listener> {
+    let web = facts.sockets().await.listeners.iter();
+    let outer = web.filter(|it| FRONT.contains(&it.address.port()) && !it.is_local());
+    outer.filter(|it| !it.owners.iter().any(|owner| owner.name == "nginx")).collect()
 }
 
 /// No site leads to a bot that has no other way in.
 async fn absent(facts: &Facts, ports: &Ports<'_>, nginx: &Nginx) -> Option<Finding> {
-    facts.sockets().await.web_server()?;
+    let others = others(facts).await;
+    facts.sockets().await.web_server().filter(|_| others.is_empty())?;
     let port = ports.doors().first()?.port;
     Some(Finding::failed(
         "proxy_site_missing",
@@ -262,22 +185,6 @@ fn unstartable(nginx: &Nginx, why: &str) -> Finding {
     )
 }
 
-fn announced(site: &Site) -> Finding {
-    let at = &site.at;
-    Finding::unseen(
-        "proxy_unseen",
-        Text::new(
-            format!("站点 {at} 用 PROXY protocol，只能从负载均衡访问，这里看不到"),
-            format!("the site at {at} takes the PROXY protocol: only a load balancer can ask it"),
-        ),
-        Remedy::new(Text::new(
-            "在另一台机器上经过负载均衡检查",
-            "Look from another machine, through the load balancer",
-        ))
-        .command("dingbot doctor --target https://NAME"),
-    )
-}
-
 fn not_understood(nginx: &Nginx, unread: &[String]) -> Finding {
     let first = unread.first().map_or("", String::as_str);
     Finding::unseen(
@@ -310,6 +217,15 @@ fn unreadable(nginx: &Nginx, unread: Unread) -> Finding {
                 "nginx runs; its configuration is hidden from this user",
             ),
             Remedy::new(Text::new("用 root 运行", "Run it as root")).command("sudo dingbot doctor"),
+        ),
+        Unread::Outside => Finding::unseen(
+            "proxy_unseen",
+            Text::new(
+                "nginx 在主机上运行；doctor 在容器里，看不到它的配置",
+                "nginx runs on the host; from this container its configuration is not seen",
+            ),
+            Remedy::new(Text::new("在主机上运行", "Run it on the host"))
+                .command("sudo dingbot doctor"),
         ),
         Unread::Failed(why) => Finding::unseen(
             "proxy_unseen",

@@ -9,6 +9,7 @@
 //! alone: its unit, its port, its configuration, its store, its endpoints.
 
 mod bot;
+pub mod codes;
 mod command;
 mod docker;
 mod door;

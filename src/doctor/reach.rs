@@ -40,7 +40,8 @@ pub(super) async fn look(facts: &Facts) -> Vec<Finding> {
         knocks.extend(addresses(door, &private, &public));
     }
     let findings = knocks.into_iter().map(|(place, address)| async move {
-        let knock = Knock::health(address);
+        let health = Knock::health(address);
+        let knock = Knock { deadline: health.deadline.min(facts.deadline()), ..health };
         finding(place, &knock, &knock.outcome().await)
     });
     join_all(findings).await.into_iter().flatten().collect()
@@ -149,6 +150,10 @@ fn remedy(place: Place, knock: &Knock, outcome: &Outcome) -> Remedy {
                 "Port {port} belongs to an HTTPS server, not to dingbot: change the port, or stop \
                  that server"
             ),
+        ),
+        Outcome::Said(Voice::Troubled(_), _) | Outcome::Failed(Failure::BrokenOff) => Text::new(
+            "服务在，但没有正常应答：看它的日志，必要时重启",
+            "The service is there and gives no proper answer: read its log, restart it if need be",
         ),
         Outcome::Said(Voice::Forbidden(_) | Voice::Redirected(..) | Voice::Stranger(_), _)
         | Outcome::Failed(Failure::NotHttp) => Text::new(

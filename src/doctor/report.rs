@@ -149,7 +149,7 @@ mod tests {
     fn the_deepest_cause_among_the_worst_comes_first() {
         let note = Remedy::new(text("look"));
         let report = report(vec![
-            Finding::warning("deep", Depth::Configuration, text("deep"), note),
+            Finding::warning("configuration_warning", Depth::Configuration, text("deep"), note),
             failed("health_timed_out", Depth::Reach),
             failed("firewall_drops", Depth::Firewall),
         ]);
@@ -159,8 +159,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_seen_is_no_fault() {
-        let unseen = Finding::unseen("unseen", text("unseen"), Remedy::new(text("as root")));
-        let report = report(vec![unseen, Finding::fine("fine", text("fine"))]);
+        let unseen =
+            Finding::unseen("firewall_unseen", text("unseen"), Remedy::new(text("as root")));
+        let report = report(vec![unseen, Finding::fine("healthy", text("fine"))]);
         assert_eq!((report.verdict(), report.first()), (State::Fine, None));
     }
 
@@ -168,7 +169,7 @@ mod tests {
     fn people_read_the_fault_first_and_nothing_moves_their_cursor() {
         let mut bad = failed("wrong_service", Depth::Reach);
         bad.seen = Text::new("答的是 \u{1b}[2Jnginx", "it is \u{1b}[2Jnginx");
-        let report = report(vec![Finding::fine("fine", text("fine")), bad]);
+        let report = report(vec![Finding::fine("healthy", text("fine")), bad]);
         let mut page = Vec::new();
         report.write_text(Language::English, &mut page).unwrap();
         let page = String::from_utf8(page).unwrap();

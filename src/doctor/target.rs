@@ -10,15 +10,18 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use hyper::Method;
 use hyper::header::ALLOW;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use url::{Host, Url};
 
 use super::finding::{Area, Depth, Finding, Remedy, Text};
+use super::https;
 use super::probe::{Failure, Knock, Outcome, Trouble, Voice};
 use super::report::{Report, Section};
 
 /// The longest a name may take to be resolved.
 const RESOLVE: Duration = Duration::from_millis(1_500);
+/// The longest everything may take.
+const LIMIT: Duration = Duration::from_millis(4_500);
 /// Of a name's addresses, so many are tried.
 const ADDRESSES: usize = 6;
 /// Variables by which other programs go through a proxy, which this one does not.
@@ -44,6 +47,12 @@ impl FromStr for Target {
     /// A URL, or without its scheme `HOST` or `HOST:PORT`. The path does not matter.
     fn from_str(text: &str) -> Result<Self, NoTarget> {
         let text = text.trim();
+        // `http:/host` would be read as the host `http`.
+        let lower = text.to_ascii_lowercase();
+        let scheme = ["http:", "https:"].iter().find_map(|scheme| lower.strip_prefix(scheme));
+        if scheme.is_some_and(|rest| !rest.starts_with("//")) {
+            return Err(NoTarget);
+        }
         let url = match text.contains("://") {
             true => Url::parse(text),
             // An IPv6 address without its brackets.
@@ -60,6 +69,10 @@ impl FromStr for Target {
         };
         let host = url.host().ok_or(NoTarget)?.to_owned();
         let port = url.port_or_known_default().ok_or(NoTarget)?;
+        // Who asks by name and password asks for more than a look.
+        if port == 0 || !url.username().is_empty() || url.password().is_some() {
+            return Err(NoTarget);
+        }
         Ok(Self { tls, host, port })
     }
 }
@@ -73,8 +86,19 @@ impl Target {
         }
     }
 
-    fn knock(&self, ip: IpAddr) -> Knock {
-        Knock { host: self.name(), tls: self.tls, ..Knock::health(SocketAddr::new(ip, self.port)) }
+    fn knock(&self, ip: IpAddr, deadline: Instant) -> Knock {
+        let health = Knock::health(SocketAddr::new(ip, self.port));
+        let deadline = health.deadline.min(deadline);
+        Knock { host: self.name(), tls: self.tls, deadline, ..health }
+    }
+}
+
+impl Target {
+    /// Where it leads, when that is this host by HTTPS.
+    fn by_https(&self, outcome: &Outcome) -> Option<Self> {
+        let Outcome::Said(Voice::Redirected(_, to), _) = outcome else { return None };
+        let there: Self = to.parse().ok()?;
+        (!self.tls && there.tls && there.host == self.host).then_some(there)
     }
 }
 
@@ -90,23 +114,83 @@ pub async fn examine<'a>(target: &Target, variable: impl Fn(&str) -> Option<&'a 
             ),
         ));
     }
+    let deadline = Instant::now() + LIMIT;
     match resolve(target).await {
         Err(finding) => findings.push(*finding),
         Ok((addresses, note)) => {
             findings.extend(note);
-            let knocks = addresses.iter().map(|ip| async {
-                let knock = target.knock(*ip);
-                let outcome = knock.outcome().await;
-                let mut found = vec![finding(&knock, &outcome)];
-                if outcome.is_well() {
-                    found.push(callbacks(&knock).await);
-                }
-                found
-            });
-            findings.extend(join_all(knocks).await.into_iter().flatten());
+            let looks = addresses.iter().map(|ip| look(target, *ip, deadline));
+            let mut found: Vec<Seen> = join_all(looks).await.into_iter().flatten().collect();
+            let one_is_well = found.iter().any(|it| it.well);
+            found.iter_mut().filter(|it| it.no_route && one_is_well).for_each(Seen::excuse);
+            findings.extend(found.into_iter().map(|it| it.finding));
         }
     }
     Report::new(vec![Section { area: Area::Target, findings }])
+}
+
+/// What was seen at one address.
+struct Seen {
+    finding: Finding,
+    /// The bot answered, well.
+    well: bool,
+    /// This machine has no way there.
+    no_route: bool,
+}
+
+impl Seen {
+    fn of(finding: Finding) -> Self {
+        Self { finding, well: false, no_route: false }
+    }
+
+    /// A machine without IPv6 does not miss the address that others reach by it.
+    fn excuse(&mut self) {
+        let remedy = self.finding.remedy.take();
+        let text =
+            Text::new("从有 IPv6 的机器上再看一次", "Look once more from a machine that has IPv6");
+        let remedy = remedy
+            .map_or_else(|| Remedy::new(text.clone()), |it| Remedy { text: text.clone(), ..it });
+        self.finding = Finding::unseen(self.finding.code, self.finding.seen.clone(), remedy);
+    }
+}
+
+/// Knocks at one address; where HTTP leads to HTTPS of the same name, there as well.
+async fn look(target: &Target, ip: IpAddr, deadline: Instant) -> Vec<Seen> {
+    let knock = target.knock(ip, deadline);
+    let outcome = knock.outcome().await;
+    if let Some(there) = target.by_https(&outcome) {
+        let knock = there.knock(ip, deadline);
+        let mut seen = vec![Seen::of(leads_to_https(target, &there))];
+        seen.extend(look_by(&knock, &knock.outcome().await).await);
+        return seen;
+    }
+    look_by(&knock, &outcome).await
+}
+
+async fn look_by(knock: &Knock, outcome: &Outcome) -> Vec<Seen> {
+    let no_route = matches!(outcome, Outcome::Failed(Failure::Unreachable(_)));
+    let well = outcome.is_well();
+    let mut seen = vec![Seen { finding: finding(knock, outcome), well, no_route }];
+    if let Outcome::Said(_, answer) = outcome
+        && let Some(certificate) = &answer.certificate
+    {
+        seen.extend(https::expiring(certificate, &knock.host).map(Seen::of));
+    }
+    if well {
+        seen.push(Seen::of(callbacks(knock).await));
+    }
+    seen
+}
+
+fn leads_to_https(target: &Target, there: &Target) -> Finding {
+    let (from, to) = (target.port, there.port);
+    Finding::fine(
+        "redirected",
+        Text::new(
+            format!("HTTP（{from}）跳转到 HTTPS（{to}），接着看那里"),
+            format!("HTTP ({from}) leads to HTTPS ({to}), which is looked at next"),
+        ),
+    )
 }
 
 /// The addresses of the target; of a name, with what was seen.
@@ -249,6 +333,24 @@ fn remedy(knock: &Knock, outcome: &Outcome) -> Remedy {
             ),
             on_the_host.to_owned(),
         ),
+        Outcome::Said(Voice::Forbidden(_), _) => (
+            Text::new(
+                "有东西不让这里访问：看 nginx 的 allow/deny 和 auth_basic、WAF 或云防火墙的名单；\
+                 钉钉的服务器也要放行。在服务器上运行：",
+                "Something does not let this place in: look at allow, deny and auth_basic of nginx, \
+                 and at the lists of a WAF or the cloud firewall; DingTalk's servers must be let in, \
+                 too. On the host:",
+            ),
+            on_the_host.to_owned(),
+        ),
+        Outcome::Said(Voice::Troubled(_), _) | Outcome::Failed(Failure::BrokenOff) => (
+            Text::new(
+                "服务器在，但没有正常应答：429 和 413 是代理的限制，500 和 503 看它的日志。在服务器上运行：",
+                "The server is there and gives no proper answer: 429 and 413 are limits of a proxy, \
+                 for 500 and 503 read its log. On the host:",
+            ),
+            on_the_host.to_owned(),
+        ),
         Outcome::Said(Voice::Intercepted(_, by), _) if by == "ICP" => (
             Text::new(
                 "给域名办 ICP 备案，或先用 IP 和端口访问",
@@ -284,11 +386,16 @@ fn remedy(knock: &Knock, outcome: &Outcome) -> Remedy {
     Remedy::new(text).command(command)
 }
 
-/// An address that came from outside, as far as it may be typed.
+/// An address that came from outside, as far as it may be typed: a shell would run what a name may
+/// hold beside letters, digits, dots and hyphens.
 fn target_of(location: &str) -> String {
-    let url = Url::parse(location).ok().filter(Url::has_host);
-    let base = url.map(|url| url.origin().ascii_serialization());
-    base.unwrap_or_else(|| "https://NAME".into())
+    let url = Url::parse(location).ok();
+    let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
+    match url.as_ref().filter(|it| !host.is_empty() && matches!(it.scheme(), "http" | "https")) {
+        Some(url) if host.chars().all(plain) => url.origin().ascii_serialization(),
+        _ => "https://NAME".into(),
+    }
 }
 
 fn certificate(knock: &Knock, trouble: &Trouble) -> Remedy {
@@ -338,6 +445,17 @@ async fn callbacks(knock: &Knock) -> Finding {
             }
             format!("HTTP {}", answer.status.as_u16())
         }
+        // Once `/health` has answered, silence is a matter of time.
+        Err(Failure::Silent | Failure::ConnectTimedOut | Failure::BrokenOff) => {
+            return Finding::unseen(
+                "webhook_unseen",
+                Text::new(
+                    format!("没有来得及看 {url}"),
+                    format!("{url} did not answer in the time there was"),
+                ),
+                Remedy::new(Text::new("再运行一次", "Run it again")),
+            );
+        }
         Err(failure) => failure.to_string(),
     };
     Finding::failed(
@@ -377,8 +495,18 @@ mod tests {
         assert_eq!(target("bot.example.com"), Some((false, "bot.example.com".into(), 80)));
         assert_eq!(target("[2001:db8::1]:9090"), Some((false, "2001:db8::1".into(), 9090)));
         assert_eq!(target("2001:db8::1"), Some((false, "2001:db8::1".into(), 80)));
-        for nonsense in ["", "ftp://x", "http://", "http://a b", "8.222.215.42:90900", "file:///x"]
-        {
+        for nonsense in [
+            "",
+            "ftp://x",
+            "http://",
+            "http://a b",
+            "8.222.215.42:90900",
+            "file:///x",
+            "8.222.215.42:0",
+            "http:/x",
+            "https:x",
+            "http://u:p@x",
+        ] {
             assert_eq!(target(nonsense), None, "{nonsense}");
         }
     }
@@ -388,5 +516,9 @@ mod tests {
         assert_eq!(target_of("https://a.example/x; rm -rf /"), "https://a.example");
         assert_eq!(target_of("/login"), "https://NAME");
         assert_eq!(target_of("$(reboot)"), "https://NAME");
+        assert_eq!(target_of("https://a$(id).example/x"), "https://NAME");
+        assert_eq!(target_of("https://a`id`.example/x"), "https://NAME");
+        assert_eq!(target_of("ftp://a.example/x"), "https://NAME");
+        assert_eq!(target_of("https://[2001:db8::1]:8443/x"), "https://[2001:db8::1]:8443");
     }
 }

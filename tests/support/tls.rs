@@ -64,6 +64,27 @@ impl Certificate {
         certificate
     }
 
+    /// One by an authority between, `intermediate.pem`, that this one has made.
+    pub fn by_another_authority(&self, names: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("dingbot-tls-").tempdir().unwrap();
+        let here = folder.path();
+        let root = |file: &str| self.folder.path().join(file).to_str().unwrap().to_owned();
+        fs::write(here.join("ca.conf"), "basicConstraints = critical, CA:TRUE\n").unwrap();
+        let request = ["req", "-subj", "/CN=test intermediate"];
+        let made = ["-keyout", "ca.key", "-out", "ca.csr"];
+        openssl(here, &[&request[..], &KEY, &made].concat());
+        let sign = ["x509", "-req", "-days", "90", "-in", "ca.csr", "-extfile", "ca.conf"];
+        let (authority, key) = (root("ca.pem"), root("ca.key"));
+        let by = ["-CA", &authority, "-CAkey", &key, "-CAcreateserial", "-out", "ca.pem"];
+        openssl(here, &[&sign[..], &by].concat());
+        let certificate = Self { folder };
+        certificate.issue(names, 90);
+        let here = certificate.folder.path();
+        fs::rename(here.join("ca.pem"), here.join("intermediate.pem")).unwrap();
+        fs::copy(root("ca.pem"), here.join("ca.pem")).unwrap();
+        certificate
+    }
+
     fn issue(&self, names: &[&str], days: i32) {
         let names: Vec<String> = names.iter().map(|name| format!("DNS:{name}")).collect();
         let leaf = format!(

@@ -32,7 +32,9 @@ pub(super) async fn look(facts: &Facts, bot: &Examined) -> Vec<Finding> {
     let doors = facts.doors().await;
     // As seen from the host itself: the first that answers is the bot that is examined.
     for address in doors.iter().flat_map(Door::local_addresses) {
-        let knock = Knock { path: "/health?verbose=1".into(), ..Knock::health(address) };
+        let health = Knock::health(address);
+        let deadline = health.deadline.min(facts.deadline());
+        let knock = Knock { path: "/health?verbose=1".into(), deadline, ..health };
         let Ok(answer) = knock.ask().await else { continue };
         if answer.status == 403 {
             return vec![closed()];

@@ -10,9 +10,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, Error};
 use webpki::EndEntityCert;
 
+use super::edit;
 use super::nginx::Nginx;
-use super::site::Site;
-use crate::doctor::finding::{Depth, Finding, Remedy, Text};
+use super::site::{File, Site};
+use crate::doctor::finding::{Depth, Finding, Remedy, State, Text};
 use crate::doctor::probe::{Certificate, Trouble};
 
 /// A certificate that ends sooner is to be seen to: programs that renew do it 30 days before.
@@ -40,19 +41,36 @@ pub(super) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     leaf.valid_dns_names().map(str::to_owned).collect()
 }
 
-/// The certificates in the files of a site, each with those that lead to an authority.
-pub(super) fn on_disk(site: &Site) -> Vec<(String, Vec<CertificateDer<'static>>)> {
-    let read = |file: &String| {
-        let folder = Path::new(&*site.at.file).parent().unwrap_or(Path::new("/"));
-        let chain = CertificateDer::pem_file_iter(folder.join(file)).ok()?;
-        Some((file.clone(), chain.filter_map(Result::ok).collect()))
-    };
-    site.certificates.iter().filter_map(read).collect()
+/// The certificate in a file of nginx's, with those that lead to an authority.
+fn on_disk(file: &File) -> Option<Vec<CertificateDer<'static>>> {
+    let folder = Path::new(&*file.at.file).parent()?;
+    let chain = CertificateDer::pem_file_iter(folder.join(&file.path)).ok()?;
+    Some(chain.filter_map(Result::ok).collect())
+}
+
+/// The names of the certificates of a site.
+pub(super) fn names_on_disk(site: &Site) -> Vec<String> {
+    let chains: Vec<_> = site.certificates.iter().filter_map(on_disk).collect();
+    chains.iter().filter_map(|chain| chain.first()).flat_map(names).collect()
+}
+
+/// A warning, when a certificate that is good for `name` ends soon.
+pub(in crate::doctor) fn expiring(certificate: &Certificate, name: &str) -> Option<Finding> {
+    let shown = Shown { certificate, name, site: None, nginx: None };
+    shown.finding().filter(|finding| finding.state == State::Warning)
 }
 
 impl Shown<'_> {
     /// What is to be said of it.
     pub(super) fn finding(&self) -> Option<Finding> {
+        let mut finding = self.trouble()?;
+        if let Some(remedy) = self.loading() {
+            finding.remedy = Some(remedy);
+        }
+        Some(finding)
+    }
+
+    fn trouble(&self) -> Option<Finding> {
         match &self.certificate.trouble {
             Some(Trouble::Expired) => Some(self.expired()),
             Some(Trouble::NotYetValid) => Some(self.early()),
@@ -111,22 +129,12 @@ impl Shown<'_> {
         )
     }
 
-    /// A newer one that lies in its file is only to be loaded. Otherwise it is made anew.
+    /// How another one is got and shown.
     fn renewal(&self) -> Remedy {
         let reload = self.nginx.map(Nginx::reload);
         let loaded = reload.clone().unwrap_or_else(|| "sudo nginx -s reload".into());
-        if let Some(file) = self.newer() {
-            return Remedy::new(Text::new(
-                format!("{file} 里的证书已经是新的，nginx 还在用旧的：重新加载 nginx"),
-                format!(
-                    "The certificate in {file} is new, nginx still shows the old one: reload it"
-                ),
-            ))
-            .command(loaded);
-        }
-        let files = self.site.map(|site| site.certificates.as_slice()).unwrap_or_default();
-        let certbot = files.iter().find_map(|file| {
-            let name = file.strip_prefix(CERTBOT)?.split('/').next()?;
+        let certbot = self.files().iter().find_map(|file| {
+            let name = file.path.strip_prefix(CERTBOT)?.split('/').next()?;
             shlex::try_quote(name).ok().map(|name| format!("sudo certbot renew --cert-name {name}"))
         });
         match certbot {
@@ -138,8 +146,8 @@ impl Shown<'_> {
             .command(certbot)
             .command(loaded),
             None => {
-                let (zh, en) = match files.first() {
-                    Some(file) => {
+                let (zh, en) = match self.files().first() {
+                    Some(File { path: file, .. }) => {
                         (format!("替换 {file} 和它的私钥"), format!("replace {file} and its key"))
                     }
                     None => ("换上新证书".to_owned(), "install the new one".to_owned()),
@@ -160,15 +168,32 @@ impl Shown<'_> {
         }
     }
 
-    /// The file of the site whose certificate is another than the one shown, and is well.
-    fn newer(&self) -> Option<String> {
-        let shown = self.certificate.chain.first()?;
-        let newer = on_disk(self.site?).into_iter().find(|(_, chain)| {
-            let other = chain.first().is_some_and(|leaf| leaf != shown);
-            let new = Certificate { chain: chain.clone(), trouble: None };
-            other && new.at(self.name, now() + SOON).is_ok()
+    /// When a certificate lies in the site's file that is well, and that nginx has not read: how it
+    /// is told to.
+    fn loading(&self) -> Option<Remedy> {
+        let (nginx, shown) = (self.nginx?, self.certificate.chain.first()?);
+        let newer = self.files().iter().find(|file| {
+            let chain = on_disk(file).unwrap_or_default();
+            chain.first().is_some_and(|leaf| leaf != shown) && self.is_well(chain)
         });
-        newer.map(|(file, _)| file)
+        let file = &newer?.path;
+        let text = Text::new(
+            format!("{file} 里的证书已经是新的，nginx 还在用旧的：重新加载 nginx"),
+            format!("The certificate in {file} is new, nginx still shows the old one: reload it"),
+        );
+        Some(Remedy::new(text).command(nginx.reload()))
+    }
+
+    /// Whether these certificates would do for some time.
+    fn is_well(&self, chain: Vec<CertificateDer<'static>>) -> bool {
+        let other = Certificate { chain, trouble: None };
+        !other.chain.is_empty()
+            && other.at(self.name, now()).is_ok()
+            && other.at(self.name, now() + SOON).is_ok()
+    }
+
+    fn files(&self) -> &[File] {
+        self.site.map(|site| site.certificates.as_slice()).unwrap_or_default()
     }
 
     fn early(&self) -> Finding {
@@ -222,36 +247,44 @@ impl Shown<'_> {
 
     fn untrusted(&self) -> Finding {
         let (name, chain) = (self.name, &self.certificate.chain);
-        let (own, file) = (self.is_self_signed(), self.whole());
+        let (own, whole) = (self.is_self_signed(), self.whole());
         let (zh, en) = match own {
             true => ("是自签名的", "it is self-signed"),
+            false if whole.is_some() => ("没有带中间证书", "its intermediates are missing"),
             false if chain.len() < 2 => (
                 "没有带中间证书，或签发者不受信任",
                 "its intermediates are missing, or its issuer is not trusted",
             ),
             false => ("签发者不受信任", "its issuer is not trusted"),
         };
-        let text = match (&file, own) {
-            (Some(whole), false) => Text::new(
-                format!("换成完整证书链：ssl_certificate {whole};"),
-                format!("Use the whole chain: ssl_certificate {whole};"),
-            ),
-            _ => Text::new(
-                "换成受信任机构签发的证书（certbot，或阿里云 SSL 证书），ssl_certificate \
-                 用完整证书链 fullchain.pem，不是 cert.pem",
-                "Use a certificate of a trusted authority (certbot, or Alibaba Cloud SSL \
-                 certificates), with the whole chain: ssl_certificate …/fullchain.pem, not cert.pem",
-            ),
-        };
-        let remedy = match (self.nginx, shlex::try_quote(name)) {
-            (Some(nginx), Ok(_)) if file.is_some() && !own => {
-                Remedy::new(text).command(nginx.reload())
+        let remedy = match whole {
+            Some((file, whole)) => {
+                let (from, at) = (&file.path, &file.at);
+                let text = Text::new(
+                    format!("换成完整证书链：把 {at} 的 {from} 改成 {whole}，再重新加载 nginx"),
+                    format!(
+                        "Use the whole chain: write {whole} instead of {from} at {at}, and reload nginx"
+                    ),
+                );
+                let edit = edit::replaced(at, from, &whole);
+                edit.into_iter().fold(Remedy::new(text), Remedy::command)
             }
-            (Some(nginx), Ok(name)) => Remedy::new(text)
-                .command(format!("sudo certbot certonly --webroot -w /var/www/html -d {name}"))
-                .command(nginx.reload()),
-            _ => Remedy::new(text),
+            None => {
+                let text = Text::new(
+                    "换成受信任机构签发的证书（certbot，或阿里云 SSL 证书），ssl_certificate \
+                     用完整证书链 fullchain.pem，不是 cert.pem",
+                    "Use a certificate of a trusted authority (certbot, or Alibaba Cloud SSL \
+                     certificates), with the whole chain: ssl_certificate …/fullchain.pem, not \
+                     cert.pem",
+                );
+                let certbot = shlex::try_quote(name).ok().map(|name| {
+                    format!("sudo certbot certonly --webroot -w /var/www/html -d {name}")
+                });
+                certbot.into_iter().fold(Remedy::new(text), Remedy::command)
+            }
         };
+        let reload = self.nginx.map(Nginx::reload);
+        let remedy = reload.into_iter().fold(remedy, Remedy::command);
         Finding::failed(
             "certificate_untrusted",
             Depth::Proxy,
@@ -271,12 +304,14 @@ impl Shown<'_> {
         EndEntityCert::try_from(leaf).is_ok_and(|leaf| leaf.issuer() == leaf.subject())
     }
 
-    /// The file with the whole chain, where the site names the one with the certificate alone.
-    fn whole(&self) -> Option<String> {
-        let files = &self.site?.certificates;
-        let whole = files.iter().map(|file| Path::new(file).with_file_name("fullchain.pem"));
-        let whole = whole.filter_map(|file| file.to_str().map(str::to_owned));
-        whole.filter(|file| !files.contains(file)).find(|file| Path::new(file).exists())
+    /// The file that has the certificate alone, and the one beside it that has the whole chain.
+    fn whole(&self) -> Option<(&File, String)> {
+        self.files().iter().find_map(|file| {
+            let path = Path::new(&file.path).with_file_name("fullchain.pem").to_str()?.to_owned();
+            let whole = File { path, at: file.at.clone() };
+            let chain = on_disk(&whole)?;
+            (whole.path != file.path && self.is_well(chain)).then_some((file, whole.path))
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::configuration::Place;
+use super::edit::{self, Side};
 use super::lead::{Lead, Ports};
 use super::nginx::Nginx;
 use super::site::{Passage, Site};
@@ -99,11 +100,10 @@ fn missing(passage: &Passage, last: Option<&Place>, nginx: &Nginx, examined: &Ex
             format!("Add before proxy_pass at {at}: {line}, and reload nginx"),
         ),
     };
-    let (place, how) = last.map_or((at, 'i'), |place| (place, 'a'));
-    let number = place.line;
-    let edit = shlex::try_quote(&place.file)
-        .ok()
-        .map(|file| format!("sudo sed -i --follow-symlinks '{number}{how} {line}' {file}"));
+    let edit = match last {
+        Some(place) => edit::added(place, Side::After, &line),
+        None => edit::added(at, Side::Before, &line),
+    };
     let remedy = edit.into_iter().fold(Remedy::new(text), Remedy::command).command(nginx.reload());
     let code = "forwarded_headers_missing";
     if MARKS.iter().any(|name| passage.header(name).is_some()) {

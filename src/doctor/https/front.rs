@@ -21,6 +21,9 @@ const NAMES: usize = 3;
 /// Programs that say who asks unless they are told not to.
 const TELLING: [&str; 4] = ["caddy", "apache2", "httpd", "traefik"];
 
+/// Who listens for a server in a container: Docker, or in the host's own network nginx itself.
+const CONTAINED: [&str; 2] = ["docker-proxy", "nginx"];
+
 /// What is to be said of a server that passes requests on to the bot; nothing of any other.
 pub(super) async fn findings(facts: &Facts, ports: &Ports<'_>, deadline: Instant) -> Vec<Finding> {
     let sockets = facts.sockets().await;
@@ -58,6 +61,9 @@ pub(super) async fn findings(facts: &Facts, ports: &Ports<'_>, deadline: Instant
     let stranger = known && trusts.settings().server.trusted_proxies.is_empty();
     if !findings.is_empty() && stranger && TELLING.contains(&who) {
         findings.push(not_trusted(who));
+    }
+    if !findings.is_empty() && CONTAINED.contains(&who) {
+        findings.push(contained());
     }
     findings
 }
@@ -105,6 +111,23 @@ fn unreached(visit: &Visit) -> Finding {
             "Have the reverse proxy pass /webhook on to the bot, too",
         ))
         .command(format!("curl -i -X POST {url}")),
+    )
+}
+
+fn contained() -> Finding {
+    Finding::unseen(
+        "proxy_unseen",
+        Text::new(
+            "反向代理在容器里，看不到它的配置：上游和 X-Forwarded-For 没有检查",
+            "the reverse proxy is in a container, and its configuration is not seen: upstream and \
+             X-Forwarded-For were not checked",
+        ),
+        Remedy::new(Text::new(
+            "找到它的容器，用 docker exec 容器名 nginx -T 手动核对 proxy_set_header X-Forwarded-For",
+            "Find its container, and check proxy_set_header X-Forwarded-For by docker exec NAME \
+             nginx -T",
+        ))
+        .command("docker ps --filter publish=443"),
     )
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Nginx {
 pub(super) enum Unread {
     /// This user may not.
     Closed,
+    /// Its program is not here: doctor is in a container, and nginx is not.
+    Outside,
     /// nginx does not accept what is in its files now.
     Invalid(String),
     /// Something else.
@@ -65,10 +67,12 @@ pub(super) async fn find() -> Option<Nginx> {
 /// The systemd unit of a process, if it is one of nginx and not a session in which it was started.
 fn unit(process: &Process) -> Option<String> {
     let groups = process.cgroups().ok()?;
-    groups.0.iter().find_map(|group| {
-        let unit = group.pathname.rsplit('/').next()?.strip_suffix(".service")?;
-        FORKS.iter().any(|name| unit.contains(name)).then(|| unit.to_owned())
-    })
+    groups.0.iter().find_map(|group| unit_of(&group.pathname)).map(str::to_owned)
+}
+
+fn unit_of(group: &str) -> Option<&str> {
+    let unit = group.rsplit('/').next()?.strip_suffix(".service")?;
+    FORKS.iter().any(|name| unit.contains(name)).then_some(unit)
 }
 
 impl Nginx {
@@ -116,6 +120,7 @@ impl Nginx {
             Ok(Err(CommandError::Failed(_, why))) if why.contains("[emerg]") => {
                 Err(Unread::Invalid(why))
             }
+            Ok(Err(CommandError::Missing(_))) => Err(Unread::Outside),
             Ok(Err(error)) => Err(Unread::Failed(error.to_string())),
             Err(_) => Err(Unread::Failed(format!("no answer within {LIMIT:?}"))),
         }
@@ -145,6 +150,14 @@ impl Nginx {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn its_unit_is_told_from_a_session_it_was_started_in() {
+        assert_eq!(unit_of("/system.slice/nginx.service"), Some("nginx"));
+        assert_eq!(unit_of("/system.slice/openresty.service"), Some("openresty"));
+        assert_eq!(unit_of("/user.slice/user-0.slice/session-3.scope"), None);
+        assert_eq!(unit_of("/system.slice/ssh.service"), None);
+    }
 
     #[test]
     fn it_is_called_as_it_was_started() {

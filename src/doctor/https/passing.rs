@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use super::edit;
 use super::lead::{Lead, Ports};
 use super::nginx::Nginx;
 use super::site::{Listen, Passage, Site, Target};
@@ -11,6 +12,8 @@ use crate::doctor::finding::{Depth, Finding, Remedy, Text};
 use crate::doctor::probe::{Answer, Failure, Outcome, Voice};
 use crate::doctor::reach::serves;
 
+/// The code of a site that answers in the bot's place.
+pub(super) const UNREACHED: &str = "webhook_unreached";
 /// `1` where `SELinux` keeps programs to what they are known to do.
 const SELINUX: &str = "/sys/fs/selinux/enforce";
 
@@ -54,7 +57,9 @@ impl Case<'_> {
         match answer {
             Ok(answer) => match answer.status.as_u16() {
                 401 | 403 => Some(self.guarded(answer)),
+                // It has enough of our questions.
                 429 => None,
+                400 if answer.body.contains("SSL certificate") => Some(self.mutual()),
                 502 => Some(self.cut_off(passage)),
                 504 => Some(self.impatient(passage, "504")),
                 301..=308 if !self.listen.tls => None,
@@ -96,19 +101,7 @@ impl Case<'_> {
                         .command(self.nginx.reload()),
                 ))
             }
-            Failure::NotTls => Some(Finding::failed(
-                "https_to_plain_http",
-                Depth::Proxy,
-                Text::new(
-                    format!("站点 {label} 配置了 HTTPS，端口 {port} 上应答的却是明文 HTTP"),
-                    format!("the site {label} is for HTTPS, and port {port} speaks plain HTTP"),
-                ),
-                Remedy::new(Text::new(
-                    "listen 行要带 ssl；改好后重新加载 nginx",
-                    "The listen line needs ssl; then reload nginx",
-                ))
-                .command(self.nginx.reload()),
-            )),
+            Failure::NotTls => Some(plain(self.site, port, self.nginx)),
             Failure::Tls(why) => Some(Finding::failed(
                 "tls_failed",
                 Depth::Proxy,
@@ -133,9 +126,11 @@ impl Case<'_> {
         let mut first = None;
         for target in &passage.targets {
             let addresses = target.addresses();
-            let mut outcomes =
-                self.direct.iter().filter(|(it, _)| addresses.contains(it)).map(|(_, it)| it);
-            let obstacle = match outcomes.next_back()? {
+            let outcomes = self.direct.iter().filter(|(it, _)| addresses.contains(it));
+            let mut outcomes = outcomes.map(|(_, it)| it);
+            // Of both loopback addresses one is enough.
+            let alive = |it: &&Outcome| !matches!(it, Outcome::Failed(_));
+            let obstacle = match outcomes.clone().find(alive).or_else(|| outcomes.next())? {
                 Outcome::Failed(Failure::Refused | Failure::Reset | Failure::Unreachable(_)) => {
                     Obstacle::Down
                 }
@@ -310,11 +305,32 @@ impl Case<'_> {
         )
     }
 
+    /// nginx asks everybody for a certificate.
+    fn mutual(&self) -> Finding {
+        let (url, label) = (self.visit.callback.url(), self.label());
+        Finding::failed(
+            UNREACHED,
+            Depth::Proxy,
+            Text::new(
+                format!("{url} 要求客户端证书，钉钉没有（站点 {label} 的 ssl_verify_client）"),
+                format!(
+                    "{url} asks for a client certificate, which DingTalk does not have \
+                     (ssl_verify_client of the site {label})"
+                ),
+            ),
+            Remedy::new(Text::new(
+                "改成 ssl_verify_client optional;，在其他 location 里用 $ssl_client_verify 判断",
+                "Use ssl_verify_client optional; and check $ssl_client_verify in the other locations",
+            ))
+            .command(self.nginx.reload()),
+        )
+    }
+
     /// nginx closes the connection without an answer.
     fn closed(&self) -> Finding {
         let (url, label) = (self.visit.callback.url(), self.label());
         Finding::failed(
-            "webhook_unreached",
+            UNREACHED,
             Depth::Proxy,
             Text::new(
                 format!("{url} 没有应答就断开（站点 {label}，可能是 return 444）"),
@@ -326,11 +342,13 @@ impl Case<'_> {
 
     fn unreached(&self, answer: &Answer) -> Finding {
         let (url, said, label) = (self.visit.callback.url(), shown(answer), self.label());
-        let well = self.visit.health.as_ref().is_ok_and(|it| matches!(Voice::of(it), Voice::Well));
-        let (zh, en) =
-            if well { ("/health 正常，但 ", "/health is fine, and ") } else { ("", "") };
+        let (zh, en) = if self.is_well() {
+            ("/health 正常，但 ", "/health is fine, and ")
+        } else {
+            ("", "")
+        };
         Finding::failed(
-            "webhook_unreached",
+            UNREACHED,
             Depth::Proxy,
             Text::new(
                 format!("{zh}{url} 没有转给机器人：{said}（站点 {label}）"),
@@ -338,6 +356,11 @@ impl Case<'_> {
             ),
             Remedy::new(self.location()).command(self.nginx.reload()),
         )
+    }
+
+    /// Whether the bot says through the site that it is well.
+    fn is_well(&self) -> bool {
+        self.visit.health.as_ref().is_ok_and(|it| matches!(Voice::of(it), Voice::Well))
     }
 
     /// What a site needs for callbacks.
@@ -352,6 +375,24 @@ impl Case<'_> {
             format!("Add to the server at {at}: location /webhook {{ proxy_pass http://{to}; }}"),
         )
     }
+}
+
+/// A port for HTTPS at which nginx speaks plain HTTP.
+pub(super) fn plain(site: &Site, port: u16, nginx: &Nginx) -> Finding {
+    let (name, at) = (site.names.first().map_or("_", String::as_str), &site.at);
+    Finding::failed(
+        "https_to_plain_http",
+        Depth::Proxy,
+        Text::new(
+            format!("站点 {name}（{at}）在端口 {port} 上应答的是明文 HTTP，不是 HTTPS"),
+            format!("the site {name} ({at}) speaks plain HTTP on port {port}, not HTTPS"),
+        ),
+        Remedy::new(Text::new(
+            format!("写成 listen {port} ssl;，再重新加载 nginx"),
+            format!("Write listen {port} ssl; and reload nginx"),
+        ))
+        .command(nginx.reload()),
+    )
 }
 
 /// Where a program of this host reaches the bot.
@@ -378,20 +419,7 @@ fn correction(target: &Target, place: &str) -> (Text, Option<String>) {
         format!("把 {at} 的 {text} 改成 {place}，再重新加载 nginx"),
         format!("Write {place} instead of {text} at {at}, and reload nginx"),
     );
-    (words, substitution(target, text, place))
-}
-
-/// The command that writes it, if nothing in it could be taken for something else.
-fn substitution(target: &Target, from: &str, to: &str) -> Option<String> {
-    let is_plain =
-        |text: &str| text.chars().all(|it| it.is_ascii_alphanumeric() || ".:-_[]".contains(it));
-    if !is_plain(from) || !is_plain(to) {
-        return None;
-    }
-    let pattern = from.replace('.', "\\.").replace('[', "\\[").replace(']', "\\]");
-    let file = shlex::try_quote(&target.at.file).ok()?;
-    let line = target.at.line;
-    Some(format!("sudo sed -i --follow-symlinks '{line}s/{pattern}/{to}/' {file}"))
+    (words, edit::replaced(at, text, place))
 }
 
 /// An answer in few words.
@@ -401,6 +429,7 @@ fn shown(answer: &Answer) -> String {
         | Voice::Redirected(it, _)
         | Voice::Unserved(it)
         | Voice::Intercepted(it, _)
+        | Voice::Troubled(it)
         | Voice::Stranger(it) => it.shown(),
         Voice::Well | Voice::Unwell(_) => format!("HTTP {}", answer.status.as_u16()),
     }

@@ -11,8 +11,17 @@ pub(super) struct Site {
     pub(super) names: Vec<String>,
     pub(super) listens: Vec<Listen>,
     /// The files of its certificates.
-    pub(super) certificates: Vec<String>,
+    pub(super) certificates: Vec<File>,
     pub(super) passages: Vec<Passage>,
+    /// Whether callers come by a load balancer, which may be content with another certificate.
+    pub(super) balanced: bool,
+}
+
+/// A file that is named somewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct File {
+    pub(super) path: String,
+    pub(super) at: Place,
 }
 
 /// Where a server takes connections.
@@ -135,13 +144,15 @@ fn site(server: &Statement, outer: &Scope<'_>) -> Site {
         listens.push(Listen { address: None, port: 80, tls, announced: false });
     }
     let mut passages = Vec::new();
-    gather(server, &outer.within(server), &mut passages);
-    let certificates = named("ssl_certificate").map(|it| it.argument(0).to_owned()).collect();
+    let scope = outer.within(server);
+    gather(server, &scope, &mut passages);
+    let file = |it: &&Statement| File { path: it.argument(0).to_owned(), at: it.at.clone() };
     Site {
         at: server.at.clone(),
         names: named("server_name").flat_map(|it| it.arguments.clone()).collect(),
         listens,
-        certificates,
+        certificates: scope.certificates.iter().map(file).collect(),
+        balanced: scope.balanced,
         passages,
     }
 }
@@ -174,7 +185,9 @@ struct Scope<'a> {
     upstreams: Vec<&'a Statement>,
     variables: Vec<(&'a str, &'a str)>,
     headers: Vec<&'a Statement>,
+    certificates: Vec<&'a Statement>,
     source: Option<IpAddr>,
+    balanced: bool,
     /// The modifier and the path of the location.
     location: (&'a str, &'a str),
 }
@@ -182,11 +195,15 @@ struct Scope<'a> {
 impl<'a> Scope<'a> {
     fn within(&self, level: &'a Statement) -> Self {
         let mut scope = self.clone();
-        // A level that sets a header inherits none.
-        let own = level.inner.iter().filter(|it| it.name == "proxy_set_header");
-        let own: Vec<&Statement> = own.collect();
-        if !own.is_empty() {
-            scope.headers = own;
+        // A level that sets one header inherits none; of certificates likewise.
+        for (name, inherited) in
+            [("proxy_set_header", &mut scope.headers), ("ssl_certificate", &mut scope.certificates)]
+        {
+            let own = level.inner.iter().filter(|it| it.name == name);
+            let own: Vec<&Statement> = own.collect();
+            if !own.is_empty() {
+                *inherited = own;
+            }
         }
         for statement in &level.inner {
             match statement.name.as_str() {
@@ -194,6 +211,7 @@ impl<'a> Scope<'a> {
                     let name = statement.argument(0).trim_start_matches('$');
                     scope.variables.push((name, statement.argument(1)));
                 }
+                "set_real_ip_from" => scope.balanced = true,
                 "proxy_bind" => scope.source = statement.argument(0).parse().ok(),
                 _ => {}
             }

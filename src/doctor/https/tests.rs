@@ -3,11 +3,15 @@
 
 use std::net::IpAddr;
 
+use super::asked::{Asked, entrance, names};
 use super::configuration::Configuration;
 use super::lead::{Lead, Ports};
+use super::passing::UNREACHED;
 use super::site::{self, Site};
-use super::{entrance, names, visit};
+use super::visit;
+use super::weighed;
 use crate::doctor::door::{Behind, Door};
+use crate::doctor::finding::{Depth, Finding, Remedy, State, Text};
 use crate::doctor::sockets::{Listener, Owner, Sockets};
 
 const OURS: &str = include_str!("tests/ours.txt");
@@ -59,7 +63,13 @@ fn the_site_that_is_shipped_leads_to_the_bot() {
     assert_eq!(site.at.to_string(), "/etc/nginx/sites-enabled/dingbot.conf:58");
     let listen = entrance(site).unwrap();
     assert_eq!((listen.address, listen.port, listen.tls), (None, 443, true));
-    assert_eq!(site.certificates, ["/etc/letsencrypt/live/bot.example.com/fullchain.pem"]);
+    let certificate = &site.certificates[0];
+    assert_eq!(certificate.path, "/etc/letsencrypt/live/bot.example.com/fullchain.pem");
+    assert_eq!(certificate.at.line, 65);
+    assert!(!site.balanced);
+    let balanced = OURS.replace("# set_real_ip_from", "set_real_ip_from");
+    let balanced = self::sites(&balanced);
+    assert!(balanced.iter().any(|it| it.balanced));
     for passage in &site.passages {
         let header = passage.header("x-forwarded-for").unwrap();
         assert_eq!((header.value.as_str(), header.at.line), ("$remote_addr", 102));
@@ -99,7 +109,7 @@ fn only_what_leads_to_the_bot_is_taken_of_a_shop() {
     let included = webhook.header("X-Forwarded-For").unwrap();
     assert_eq!(included.at.to_string(), "/etc/nginx/proxy_params:32");
     assert_eq!(memory.header("X-Forwarded-For"), None);
-    assert_eq!(found[0].certificates, ["/etc/letsencrypt/live/bot.example.com/fullchain.pem"]);
+    assert_eq!(found[0].certificates[0].at.to_string(), "/etc/nginx/snippets/tls.conf:1");
     // A server that is down is not asked; a variable is filled in.
     let texts: Vec<_> = bot.targets.iter().map(|it| it.text.as_deref().unwrap()).collect();
     assert_eq!(texts, ["127.0.0.1:9090", "[::1]:9090"]);
@@ -154,4 +164,26 @@ fn a_container_is_asked_at_its_port_or_its_address() {
     let found = ports.chosen(&to("172.17.0.2:9090"));
     let lead = ports.of_passage(&found[0].passages[0]);
     assert_eq!(lead, Lead::Nobody("172.17.0.2:9090".parse().unwrap()));
+}
+
+/// The codes, with their states, of what counts of sites of which each passes callbacks on or is
+/// meant to.
+fn counted(sites: &[(bool, bool)], inside: bool) -> Vec<(&'static str, State)> {
+    let text = || Text::new("", "");
+    let unreached = || Finding::failed(UNREACHED, Depth::Proxy, text(), Remedy::new(text()));
+    let asked = sites.iter().map(|(passes, meant)| Asked {
+        passes: passes.then(|| Finding::fine("proxy_passes", text())),
+        obstacle: (!passes).then(unreached),
+        meant: *meant,
+        certificates: Vec::new(),
+    });
+    weighed(asked.collect(), inside).iter().map(|it| (it.code, it.state)).collect()
+}
+
+#[test]
+fn a_site_that_is_not_for_callbacks_need_not_pass_them_on() {
+    assert_eq!(counted(&[(false, false)], true), [(UNREACHED, State::Failed)]);
+    assert_eq!(counted(&[(false, true)], false), [(UNREACHED, State::Warning)]);
+    assert_eq!(counted(&[(false, false)], false), []);
+    assert_eq!(counted(&[(false, true), (true, true)], true), [("proxy_passes", State::Fine)]);
 }

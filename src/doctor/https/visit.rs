@@ -1,6 +1,7 @@
 //! Asking the bot through a site, from this host.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use hyper::Method;
 use hyper::header::ALLOW;
@@ -10,6 +11,8 @@ use super::site::{Listen, Passage};
 use crate::doctor::probe::{Answer, Certificate, Failure, Knock, Voice};
 use crate::doctor::sockets::Sockets;
 
+/// After so long a site that allows a request a second allows another one.
+const PAUSE: Duration = Duration::from_millis(1_100);
 /// What the bot answers to the console's probe, a callback without a body.
 const TAKEN: &str = r#"{"msgtype":"empty"}"#;
 
@@ -55,6 +58,16 @@ impl Visit {
         let (health, got, posted) =
             tokio::join!(ask(&health, deadline), ask(&callback, deadline), ask(&post, deadline));
         Self { callback, health, webhook: [got, posted] }
+    }
+
+    /// Asks once more, for callbacks alone, when so many questions at once may have been too many.
+    pub(super) async fn again(&mut self, deadline: Instant) {
+        let limited =
+            self.webhook.iter().flatten().any(|it| matches!(it.status.as_u16(), 429 | 503));
+        if limited && !self.passes() && Instant::now() + PAUSE < deadline {
+            tokio::time::sleep(PAUSE).await;
+            self.webhook[0] = ask(&self.callback, deadline).await;
+        }
     }
 
     /// Whether callbacks come to the bot: it takes no `GET` and says so, and an empty `POST` is

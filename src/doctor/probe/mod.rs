@@ -27,8 +27,14 @@ pub(super) use self::voice::Voice;
 
 /// The longest a connection may take to come about.
 const CONNECT: Duration = Duration::from_millis(1_500);
-/// The longest everything may take.
+/// The longest a request and its answer may take.
 const WHOLE: Duration = Duration::from_millis(2_500);
+/// The longest everything may take, with the questions that a strange answer calls for.
+const LIMIT: Duration = Duration::from_millis(3_300);
+/// What is left of the time when the body must have come.
+const MARGIN: Duration = Duration::from_millis(100);
+/// How soon who speaks first has spoken.
+const BANNER: Duration = Duration::from_millis(700);
 /// Of an answer's body so many bytes are read.
 const BODY: usize = 64 * 1024;
 
@@ -45,6 +51,8 @@ pub(super) struct Knock {
     pub(super) method: Method,
     /// The path, which begins with a slash.
     pub(super) path: String,
+    /// When it must have come to its end.
+    pub(super) deadline: Instant,
 }
 
 /// What came back.
@@ -73,6 +81,9 @@ pub(super) enum Failure {
     /// The connection was there, and was cut.
     #[error("the connection was reset")]
     Reset,
+    /// An answer began, and did not come to its end.
+    #[error("the answer broke off, or did not come to its end within {WHOLE:?}")]
+    BrokenOff,
     /// The connection was there, and nothing was said.
     #[error("connected, and no answer within {WHOLE:?}")]
     Silent,
@@ -99,30 +110,39 @@ impl Knock {
             tls: false,
             method: Method::GET,
             path: "/health".into(),
+            deadline: Instant::now() + LIMIT,
         }
     }
 
     /// Sends it, and reads what comes back.
     pub(super) async fn ask(&self) -> Result<Answer, Failure> {
-        let deadline = Instant::now() + WHOLE;
-        let attempt = self.attempt(deadline).await;
-        // Whoever speaks TLS takes a plain request for nonsense, and says so in TLS, or by 400.
-        let at_cross_purposes = match &attempt {
-            Err(Failure::NotHttp | Failure::Reset) => true,
-            Ok(answer) => answer.status == StatusCode::BAD_REQUEST,
-            Err(_) => false,
-        };
-        if at_cross_purposes && self.speaks_tls().await { Err(Failure::IsTls) } else { attempt }
+        let attempt = self.attempt(self.deadline.min(Instant::now() + WHOLE)).await;
+        match &attempt {
+            // Who speaks first is no server of HTTP, and may have been heard or not.
+            Err(Failure::NotHttp | Failure::Reset | Failure::NotTls)
+                if self.speaks_first().await =>
+            {
+                Err(Failure::NotHttp)
+            }
+            // Whoever speaks TLS takes a plain request for nonsense, and says so in TLS, or by 400.
+            Err(Failure::NotHttp | Failure::Reset) if self.speaks_tls().await => {
+                Err(Failure::IsTls)
+            }
+            Ok(answer) if answer.status == StatusCode::BAD_REQUEST && self.speaks_tls().await => {
+                Err(Failure::IsTls)
+            }
+            _ => attempt,
+        }
     }
 
     async fn attempt(&self, deadline: Instant) -> Result<Answer, Failure> {
-        let stream = connect(self.address).await?;
+        let stream = connect(self.address, deadline).await?;
         let conversation = async {
             if !self.tls {
-                return self.converse(stream, None).await;
+                return self.converse(stream, None, deadline).await;
             }
             let (stream, certificate) = tls::wrap(stream, &self.host).await?;
-            self.converse(stream, Some(certificate)).await
+            self.converse(stream, Some(certificate), deadline).await
         };
         timeout_at(deadline, conversation).await.unwrap_or(Err(Failure::Silent))
     }
@@ -131,6 +151,7 @@ impl Knock {
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         certificate: Option<Certificate>,
+        deadline: Instant,
     ) -> Result<Answer, Failure> {
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(failure)?;
@@ -145,7 +166,9 @@ impl Knock {
         let mut connection = std::pin::pin!(connection);
         let answer = async {
             let (head, body) = sender.send_request(request).await.map_err(failure)?.into_parts();
-            let body = beginning(body).await;
+            // A little sooner than everything, so that what came is not lost with it.
+            let body = timeout_at(deadline - MARGIN, beginning(body)).await;
+            let body = body.unwrap_or(Err(Failure::BrokenOff))?;
             Ok(Answer { status: head.status, headers: head.headers, body, certificate })
         };
         tokio::select! {
@@ -173,15 +196,25 @@ impl Knock {
             return false;
         }
         let attempt = async {
-            let stream = connect(self.address).await.ok()?;
+            let stream = connect(self.address, self.deadline).await.ok()?;
             tls::wrap(stream, &self.host).await.ok()
         };
-        matches!(timeout(CONNECT, attempt).await, Ok(Some(_)))
+        matches!(timeout_at(self.deadline, attempt).await, Ok(Some(_)))
+    }
+
+    /// Whether the other side speaks before it is asked, as SSH, SMTP and databases do.
+    async fn speaks_first(&self) -> bool {
+        let listen = async {
+            let stream = connect(self.address, self.deadline).await.ok()?;
+            stream.peek(&mut [0]).await.ok().filter(|heard| *heard > 0)
+        };
+        matches!(timeout(BANNER, listen).await, Ok(Some(_)))
     }
 }
 
-async fn connect(address: SocketAddr) -> Result<TcpStream, Failure> {
-    match timeout(CONNECT, TcpStream::connect(address)).await {
+async fn connect(address: SocketAddr, deadline: Instant) -> Result<TcpStream, Failure> {
+    let limit = deadline.min(Instant::now() + CONNECT);
+    match timeout_at(limit, TcpStream::connect(address)).await {
         Err(_) => Err(Failure::ConnectTimedOut),
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(match error.kind() {
@@ -193,22 +226,19 @@ async fn connect(address: SocketAddr) -> Result<TcpStream, Failure> {
     }
 }
 
-/// The body, or as much of it as came whole before its limit and time.
-async fn beginning(body: hyper::body::Incoming) -> String {
+/// The body, or as much of it as is read.
+async fn beginning(body: hyper::body::Incoming) -> Result<String, Failure> {
     let mut body = Limited::new(body, BODY);
     let mut read = Vec::new();
-    let reading = async {
-        while let Some(frame) = body.frame().await {
-            match frame {
-                Ok(frame) => read.extend(frame.into_data().iter().flatten()),
-                Err(error) if error.is::<LengthLimitError>() => break,
-                Err(_) => break,
-            }
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => read.extend(frame.into_data().iter().flatten()),
+            // Enough to know who speaks.
+            Err(error) if error.is::<LengthLimitError>() => break,
+            Err(_) => return Err(Failure::BrokenOff),
         }
-    };
-    // Enough to know who speaks; what drips is not waited for.
-    let _ = timeout(CONNECT, reading).await;
-    String::from_utf8_lossy(&read).into_owned()
+    }
+    Ok(String::from_utf8_lossy(&read).into_owned())
 }
 
 /// Why hyper gave up.

@@ -50,6 +50,7 @@ impl Outcome {
                 Voice::Unserved(it) if it.status.as_u16() == 504 => "proxy_upstream_slow",
                 Voice::Unserved(_) => "proxy_upstream_down",
                 Voice::Intercepted(..) => "proxy_in_the_way",
+                Voice::Troubled(_) => "http_error",
                 Voice::Stranger(_) => "wrong_service",
             },
             Self::Distrusted(trouble, _) => match trouble {
@@ -63,6 +64,7 @@ impl Outcome {
                 Failure::ConnectTimedOut => "health_timed_out",
                 Failure::Unreachable(_) => "no_route",
                 Failure::Reset => "health_reset",
+                Failure::BrokenOff => "health_broken_off",
                 Failure::Silent => "health_silent",
                 Failure::NotHttp => "wrong_service",
                 Failure::NotTls => "https_to_plain_http",
@@ -130,6 +132,10 @@ fn said(voice: &Voice) -> Text {
             format!("被中间的代理应答（{by}）：{}", it.shown()),
             format!("a proxy in between answers ({by}): {}", it.shown()),
         ),
+        Voice::Troubled(it) => Text::new(
+            format!("服务器应答了错误：{}", it.shown()),
+            format!("the server answers with an error: {}", it.shown()),
+        ),
         Voice::Stranger(it) => Text::new(
             format!("应答的不是 dingbot：{}", it.shown()),
             format!("somebody else than dingbot answers: {}", it.shown()),
@@ -147,6 +153,9 @@ fn failed(failure: &Failure) -> Text {
             return Text::new(format!("没有到达的路由：{why}"), format!("no way there: {why}"));
         }
         Failure::Reset => ("连接建立后被重置", "connected, then reset"),
+        Failure::BrokenOff => {
+            ("应答开始了，但没有传完", "an answer began, and did not come to its end")
+        }
         Failure::Silent => ("连上了，但没有应答", "connected, and no answer came"),
         Failure::NotHttp => ("应答的不是 HTTP 服务", "what answers does not speak HTTP"),
         Failure::NotTls => {

@@ -161,6 +161,12 @@ fn trouble(error: Error) -> Trouble {
                 Trouble::WrongName
             }
             CertificateError::UnknownIssuer | CertificateError::BadSignature => Trouble::Untrusted,
+            // A certificate that signed itself, as an authority does.
+            CertificateError::Other(why)
+                if why.0.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity) =>
+            {
+                Trouble::Untrusted
+            }
             other => Trouble::Other(other.to_string()),
         },
         // Such as: there is no authority at all.

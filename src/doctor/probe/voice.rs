@@ -26,6 +26,8 @@ pub(in crate::doctor) enum Voice {
     Unserved(Speaker),
     /// Somebody between here and there who answers in its place.
     Intercepted(Speaker, String),
+    /// Somebody who is in trouble, or finds us troublesome: 413, 429, 500 or 503.
+    Troubled(Speaker),
     /// Another service.
     Stranger(Speaker),
 }
@@ -61,6 +63,8 @@ impl Voice {
                 Self::Redirected(speaker, location)
             }
             401 | 403 | 451 => Self::Forbidden(speaker),
+            407 => Self::Intercepted(speaker, "HTTP 407".into()),
+            413 | 429 | 500 | 503 => Self::Troubled(speaker),
             502 | 504 => Self::Unserved(speaker),
             _ => Self::Stranger(speaker),
         }
@@ -134,7 +138,7 @@ mod tests {
         assert_eq!(voice(503, &[], unwell), Voice::Unwell("The disk is full".into()));
         assert!(matches!(voice(200, &[], r#"{"status":"ok"}"#), Voice::Stranger(_)));
         assert!(matches!(voice(200, &[], "<html>It works!</html>"), Voice::Stranger(_)));
-        assert!(matches!(voice(503, &[], "busy"), Voice::Stranger(_)));
+        assert!(matches!(voice(503, &[], "busy"), Voice::Troubled(_)));
     }
 
     #[test]
@@ -148,6 +152,8 @@ mod tests {
             voice(403, &[("server", "Beaver")], "<title>Non-compliance ICP Filing</title>"),
             Voice::Intercepted(_, by) if by == "ICP"
         ));
+        assert!(matches!(voice(407, &[], ""), Voice::Intercepted(..)));
+        assert!(matches!(voice(429, &nginx, "<html>"), Voice::Troubled(_)));
         let squid = voice(503, &[("via", "1.1 cache (squid/5)")], "ERR_CONNECT_FAIL");
         assert!(matches!(squid, Voice::Intercepted(_, by) if by == "via: 1.1 cache (squid/5)"));
         // A proxy that lets the bot speak is none in the way.

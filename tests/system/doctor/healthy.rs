@@ -181,6 +181,23 @@ fn a_bot_behind_nginx_that_is_well() {
         });
     }
 
+    table.healthy(("www 跳转到主域名", "www leads to the domain itself"), async |lab| {
+        let _bot = nginx::bot(lab).await;
+        let certificate = nginx::certificate(lab).another(&[DOMAIN, "www.example.com"]);
+        let names = "listen 443 ssl;\nserver_name www.example.com bot.example.com;\n\
+                     if ($host = www.example.com) { return 301 https://bot.example.com; }";
+        let with = |site: String| {
+            let site = changed(site, "listen 443 ssl;", names);
+            let own = "    server_name bot.example.com;\n\n    # 【改】证书链";
+            changed(site, own, "    # 【改】证书链")
+        };
+        let _site = Site::start(lab, &certificate, with).await;
+        let report = lab.doctor().await;
+        lab.is_well(&report);
+        assert!(report.finding("proxy_passes").is_some(), "{}", report.lines());
+        lab.is_done();
+    });
+
     table.healthy(("nginx 只服务别的网站", "an nginx with other sites alone"), async |lab| {
         lab.in_the_console(|rules| rules.push(accept("443/443", VISITORS)));
         let _bot = lab.bot().await;

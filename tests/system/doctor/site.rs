@@ -153,7 +153,10 @@ pub(super) fn client(certificate: &Certificate) -> reqwest::Client {
 
 fn present(folder: &Path, certificate: &Certificate) {
     let from = certificate.folder();
-    fs::copy(from.join("leaf.pem"), folder.join("fullchain.pem")).unwrap();
+    let leaf = fs::read_to_string(from.join("leaf.pem")).unwrap();
+    let others = fs::read_to_string(from.join("intermediate.pem")).unwrap_or_default();
+    fs::write(folder.join("fullchain.pem"), leaf.clone() + &others).unwrap();
+    fs::write(folder.join("cert.pem"), leaf).unwrap();
     fs::copy(from.join("leaf.key"), folder.join("privkey.pem")).unwrap();
 }
 

@@ -204,6 +204,21 @@ fn passing_on(table: &mut Table) {
     );
 
     table.fault(
+        ("没有带中间证书", "the intermediate certificate is missing"),
+        "certificate_untrusted",
+        async |lab| {
+            let _bot = bot(lab).await;
+            let good = certificate(lab).by_another_authority(&[DOMAIN]);
+            lab.trust(&[good.authority()]);
+            let alone = |site: String| changed(site, "/fullchain.pem;", "/cert.pem;");
+            let site = Site::start(lab, &good, alone).await;
+            let report = lab.names(&[DOMAIN, "intermediates are missing"]).await;
+            site.carries_out(lab, &report).await;
+            is_mended(lab, &good).await;
+        },
+    );
+
+    table.fault(
         ("/webhook 没有转发", "/webhook is not passed on"),
         "webhook_unreached",
         async |lab| {
