@@ -2,7 +2,7 @@
 
 mod open_port;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -83,12 +83,13 @@ impl Doctor {
         });
         // A command or a name that hangs on a thread of its own is not waited for.
         runtime.shutdown_background();
-        if self.json {
-            report.write_json(out)?;
-        } else {
-            report.write_text(language, out)?;
+        let written =
+            if self.json { report.write_json(out) } else { report.write_text(language, out) };
+        match written.and_then(|()| out.flush()) {
+            // `dingbot doctor | head -1` has read enough; what was found remains.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(exit_code(&report)),
         }
-        Ok(exit_code(&report))
     }
 }
 
