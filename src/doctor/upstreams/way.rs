@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use hyper::header::DATE;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, timeout};
@@ -14,7 +15,7 @@ use crate::doctor::finding::{Depth, Finding, Remedy, Text};
 use crate::doctor::probe::{Answer, Failure, Knock, Outcome, Trouble};
 
 /// The longest a name may take to resolve.
-const RESOLVE: Duration = Duration::from_millis(2_000);
+const RESOLVE: Duration = Duration::from_millis(1_500);
 /// Of a name's addresses so many are tried.
 const ADDRESSES: usize = 3;
 
@@ -58,25 +59,28 @@ impl Way {
             Ok(addresses) => addresses,
             Err(why) => return self.went(vec![self.unknown(&why)], None),
         };
-        let knocks = addresses.iter().map(|ip| async move {
-            let health = Knock::health((*ip, self.port).into());
-            let (host, deadline) = (self.name(), health.deadline.min(deadline));
-            let knock = Knock { host, tls: self.tls, path: "/".into(), deadline, ..health };
-            (*ip, knock.outcome().await)
-        });
-        let outcomes = join_all(knocks).await;
-        // One that leads there is enough.
-        if let Some(answer) = outcomes.iter().find_map(|(_, outcome)| said(outcome)) {
-            return self.went(Vec::new(), ahead(answer));
+        // Side by side, so that silent ones take no longer than one; the first that answers counts.
+        let mut knocks: FuturesUnordered<_> = addresses
+            .into_iter()
+            .map(|ip| async move {
+                let health = Knock::health((ip, self.port).into());
+                let (host, deadline) = (self.name(), health.deadline.min(deadline));
+                let knock = Knock { host, tls: self.tls, path: "/".into(), deadline, ..health };
+                (ip, knock.outcome().await)
+            })
+            .collect();
+        let mut last = None;
+        while let Some((ip, outcome)) = knocks.next().await {
+            match &outcome {
+                Outcome::Said(_, answer) => return self.went(Vec::new(), ahead(answer)),
+                Outcome::Distrusted(trouble, answer) => {
+                    return self.went(vec![self.distrusted(trouble)], ahead(answer));
+                }
+                Outcome::Failed(failure) => last = Some(self.unreachable(ip, failure, &outcome)),
+            }
         }
-        let told = outcomes.iter().map(|(ip, outcome)| match outcome {
-            Outcome::Distrusted(trouble, answer) => (self.distrusted(trouble), ahead(answer)),
-            Outcome::Failed(failure) => (self.unreachable(*ip, failure, outcome), None),
-            Outcome::Said(_, answer) => (self.unknown("it has no address"), ahead(answer)),
-        });
-        let first = told.into_iter().next();
-        let (finding, ahead) = first.unwrap_or_else(|| (self.unknown("it has no address"), None));
-        self.went(vec![finding], ahead)
+        let nothing = || self.unknown("it has no address");
+        self.went(vec![last.unwrap_or_else(nothing)], None)
     }
 
     fn went(&self, findings: Vec<Finding>, ahead: Option<SignedDuration>) -> Went {
@@ -220,13 +224,6 @@ fn intercepted() -> Remedy {
          or install its root certificate; if this host has no authorities, install ca-certificates",
     ))
     .command("sudo apt install ca-certificates && sudo update-ca-certificates")
-}
-
-fn said(outcome: &Outcome) -> Option<&Answer> {
-    match outcome {
-        Outcome::Said(_, answer) => Some(answer),
-        Outcome::Distrusted(..) | Outcome::Failed(_) => None,
-    }
 }
 
 /// By how much the clock of who answered is ahead, by the `Date` of the answer.

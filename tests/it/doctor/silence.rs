@@ -44,6 +44,23 @@ fn upstreams_that_are_silent_are_said_to_be() {
     });
 }
 
+/// As DingTalk has: each address is as silent as the others.
+#[test]
+fn a_name_with_several_silent_addresses_takes_no_longer() {
+    on_a_host(async |host| {
+        host.is_dropped_outside();
+        let lines = |name: &str, net: &str| -> String {
+            (1..=4).map(|number| format!("{net}.{number} {name}\n")).collect()
+        };
+        let hosts = lines("dingtalk.example", "192.0.2") + &lines("model.example", "198.51.100");
+        host.network.host.write("hosts", &format!("127.0.0.1 localhost\n{hosts}")).unwrap();
+        let settings = settings("https://dingtalk.example", "https://model.example/v1");
+        let codes = codes(host, &settings).await;
+        holds(&codes, "dingtalk_unreachable");
+        holds(&codes, "model_unreachable");
+    });
+}
+
 #[test]
 fn a_name_server_that_is_silent_is_said_to_be() {
     on_a_host(async |host| {
