@@ -173,18 +173,17 @@ impl Examined {
                     ),
                 )
             }
-            Starter::Unit => {
-                let credential = key.replace('.', "-");
+            Starter::Unit if key.ends_with("_secret") || key.ends_with("api_key") => {
+                let file = format!("/etc/dingbot/credentials/{}", key.replace('.', "-"));
                 Text::new(
-                    format!(
-                        "{key}（/etc/dingbot/dingbot.toml；密钥放在 /etc/dingbot/credentials/{credential}），再重启"
-                    ),
-                    format!(
-                        "{key} (/etc/dingbot/dingbot.toml; a secret is better in \
-                             /etc/dingbot/credentials/{credential}), then restart"
-                    ),
+                    format!("{key}（最好写进 {file}），再重启"),
+                    format!("{key} (best in {file}), then restart"),
                 )
             }
+            Starter::Unit => Text::new(
+                format!("{key}（/etc/dingbot/dingbot.toml），再重启"),
+                format!("{key} (/etc/dingbot/dingbot.toml), then restart"),
+            ),
             Starter::Hand => Text::new(format!("{key}，再重启"), format!("{key}, then restart")),
         }
     }

@@ -293,12 +293,12 @@ fn remedy(knock: &Knock, outcome: &Outcome) -> Remedy {
             Text::new(
                 format!(
                     "包到了服务器，但 {port} 端口没有服务在听（没启动、端口不对、只监听 127.0.0.1），\
-                     或防火墙拒绝。安全组没有问题。在服务器上运行："
+                     或被防火墙拒绝。安全组丢包只会超时，不会拒绝，所以不用看它。在服务器上运行："
                 ),
                 format!(
                     "The packets arrive, and nothing listens on port {port} there (not started, \
-                     another port, on 127.0.0.1 only), or a firewall rejects them. The security \
-                     group is fine. On the host:"
+                     another port, on 127.0.0.1 only), or a firewall rejects them. A security \
+                     group drops and never rejects: it is not that. On the host:"
                 ),
             ),
             on_the_host.to_owned(),
