@@ -4,15 +4,17 @@
 //! settings are read as the bot itself reads them: with the environment of its process where that
 //! can be seen, else with what its unit or its container would give it.
 
+mod commands;
+
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use procfs::process::Process;
 
+pub(super) use self::commands::quoted;
 use super::docker::{Container, State};
 use super::facts::Facts;
-use super::finding::Text;
 use super::systemd::Unit;
 use crate::config::{self, Loaded, Problem, Settings, Sources};
 
@@ -120,74 +122,6 @@ impl Examined {
         self.files.place(path)
     }
 
-    /// The command line that has `dingbot` do this, as this bot.
-    pub(super) fn command(&self, words: &str) -> String {
-        match &self.starter {
-            Starter::Container(name) => format!("docker exec {name} dingbot {words}"),
-            Starter::Unit => format!("sudo dingbot {words}"),
-            Starter::Hand => match &self.file {
-                Some(file) => format!("dingbot {words} --config {}", quoted(file)),
-                None => format!("dingbot {words}"),
-            },
-        }
-    }
-
-    /// The command line that starts it again.
-    pub(super) fn restart(&self) -> String {
-        self.operate("restart")
-    }
-
-    /// The command line that stops it.
-    pub(super) fn stop(&self) -> String {
-        self.operate("stop")
-    }
-
-    fn operate(&self, verb: &str) -> String {
-        match &self.starter {
-            Starter::Container(name) => format!("docker {verb} {name}"),
-            Starter::Unit | Starter::Hand => format!("sudo systemctl {verb} dingbot"),
-        }
-    }
-
-    /// The command line that shows the end of its log.
-    pub(super) fn log(&self) -> String {
-        match &self.starter {
-            Starter::Container(name) => format!("docker logs --tail 50 {name}"),
-            Starter::Unit | Starter::Hand => {
-                "journalctl -u dingbot -p warning -n 50 --no-pager".into()
-            }
-        }
-    }
-
-    /// What gives the bot another value of a setting.
-    pub(super) fn set(&self, key: &str) -> Text {
-        match &self.starter {
-            // Its environment is fixed when it is made.
-            Starter::Container(_) => {
-                let variable = format!("DINGBOT_{}", key.to_uppercase().replacen('.', "__", 1));
-                Text::new(
-                    format!("{key}（重建容器：docker rm -f 之后带 -e {variable}=… 再 docker run）"),
-                    format!(
-                        "{key} (make the container anew: docker rm -f, then docker run with \
-                             -e {variable}=…)"
-                    ),
-                )
-            }
-            Starter::Unit if key.ends_with("_secret") || key.ends_with("api_key") => {
-                let file = format!("/etc/dingbot/credentials/{}", key.replace('.', "-"));
-                Text::new(
-                    format!("{key}（最好写进 {file}），再重启"),
-                    format!("{key} (best in {file}), then restart"),
-                )
-            }
-            Starter::Unit => Text::new(
-                format!("{key}（/etc/dingbot/dingbot.toml），再重启"),
-                format!("{key} (/etc/dingbot/dingbot.toml), then restart"),
-            ),
-            Starter::Hand => Text::new(format!("{key}，再重启"), format!("{key}, then restart")),
-        }
-    }
-
     /// What is wrong with the configuration, with the places as the bot sees them.
     pub(super) fn problems(&self) -> Vec<String> {
         let problems = self.configuration.as_ref().err().into_iter().flatten();
@@ -222,12 +156,6 @@ impl Examined {
             fallback: Settings::default(),
         }
     }
-}
-
-/// As a word of a command line.
-pub(super) fn quoted(path: &Path) -> String {
-    let word = path.to_string_lossy();
-    shlex::try_quote(&word).map_or_else(|_| "?".into(), std::borrow::Cow::into_owned)
 }
 
 /// Whether this user is kept out of a file or a directory.
@@ -441,24 +369,6 @@ mod tests {
         let examined = Examined::read(seen, true);
         assert!(examined.runs);
         assert!(examined.place(Path::new("/etc/hostname")).unwrap().starts_with("/proc"));
-    }
-
-    #[test]
-    fn commands_are_those_of_its_starter() {
-        let of = |starter| {
-            let seen = Seen { starter, ..Seen::of(Sources::default()) };
-            let bot = Examined::read(seen, true);
-            (bot.command("outbox list"), bot.restart(), bot.set("llm.api_key").english().to_owned())
-        };
-        let (command, restart, set) = of(Starter::Container("bot".into()));
-        assert_eq!(command, "docker exec bot dingbot outbox list");
-        assert_eq!(restart, "docker restart bot");
-        assert!(set.contains("-e DINGBOT_LLM__API_KEY=…"), "{set}");
-        let (command, restart, set) = of(Starter::Unit);
-        assert_eq!(command, "sudo dingbot outbox list");
-        assert_eq!(restart, "sudo systemctl restart dingbot");
-        assert!(set.contains("/etc/dingbot/credentials/llm-api_key"), "{set}");
-        assert_eq!(quoted(Path::new("/data/a b$(id)")), "'/data/a b$(id)'");
     }
 
     #[test]
