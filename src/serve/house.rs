@@ -255,7 +255,8 @@ fn new_dingtalk(settings: &Settings, ground: &Ground) -> anyhow::Result<DingTalk
 }
 
 fn new_memory(settings: &Settings, ground: &Ground) -> Memory {
-    Memory::new(Arc::clone(&ground.store), Arc::clone(&ground.metrics), settings.memory.extract)
+    let (store, metrics) = (Arc::clone(&ground.store), Arc::clone(&ground.metrics));
+    Memory::new(&settings.memory, store, metrics, ground.clock.clone())
 }
 
 fn limits(settings: &Settings) -> Limits {

@@ -23,7 +23,8 @@ use async_trait::async_trait;
 pub use conversation::{Continuation, ConversationStore, NewTurn, Turn, TurnRole};
 pub use inbox::{Accepted, Answered, InboxDepth, InboxId, InboxMessage, InboxStore, NewMessage};
 pub use memories::{
-    Forgotten, LexicalStatistics, MemoryRecord, MemoryStore, NewMemory, Posting, Scope, Stored,
+    Asked, BadId, Change, Edit, Entity, EntitySummary, Event, Evidence, Field, Filter, Forgotten,
+    MemoryRecord, MemoryStore, NewMemory, Order, Part, Posting, Scope, Selection, Stored, Test,
 };
 pub use outbox::{Delivery, NewDelivery, Once, OutboxDepth, OutboxId, OutboxState, OutboxStore};
 pub use reminders::{NewReminder, Reminder, ReminderStore};

@@ -159,9 +159,9 @@ fn memory(text: &str) -> NewMemory {
         id: format!("id of {text}"),
         text: text.into(),
         terms: text.split(' ').map(|word| (word.to_owned(), 1)).collect(),
-        actor_id: None,
         source: Some(format!("source of {text}")),
         created_at: NOW,
+        ..NewMemory::default()
     }
 }
 
