@@ -9,6 +9,7 @@
 //! ([`statements`]) keeps a person's own words; a model that condenses them will stand in its
 //! place.
 
+pub mod adding;
 pub mod filter;
 pub mod ranking;
 pub mod statements;
@@ -23,7 +24,7 @@ use uuid::Uuid;
 
 use crate::config::settings::{self, Extract};
 use crate::store::{
-    Asked, Change, Edit, EntitySummary, Forgotten, NewMemory, Part, Result, Selection, Store,
+    Asked, Change, Edit, EntitySummary, Forgotten, Job, NewMemory, Part, Result, Selection, Store,
     Stored,
 };
 use crate::telemetry::clock::Clock;
@@ -247,6 +248,16 @@ impl Memory {
         self.store.history(id).await
     }
 
+    /// A part of the work on memories, newest first, and how much there is in all.
+    pub async fn jobs(&self, part: Part) -> Result<(Vec<Job>, usize)> {
+        self.store.jobs(part).await
+    }
+
+    /// One work, by its UUID.
+    pub async fn job(&self, id: &str) -> Result<Option<Job>> {
+        self.store.job(id).await
+    }
+
     /// The entities that have memories, by kind and id.
     pub async fn entities(&self) -> Result<Vec<EntitySummary>> {
         self.store.entities().await
@@ -280,6 +291,11 @@ impl Memory {
         }
         count
     }
+}
+
+/// A text with the terms it is found by.
+pub fn with_terms(text: &str) -> (String, Vec<(String, u32)>) {
+    (text.to_owned(), terms::counted(text))
 }
 
 /// A memory of a text, with a UUID and the terms it is found by; the rest is the caller's.

@@ -10,9 +10,9 @@ use crate::store::Evidence;
 const K1: f64 = 1.2;
 /// How much a long memory is held against it.
 const B: f64 = 0.75;
-/// What a memory that was superseded keeps of its score: behind what took its place, which says
-/// nearly the same words, yet before what has nothing to do with the question.
-const SUPERSEDED: f64 = 0.5;
+/// What a memory that was superseded, or judged badly, keeps of its score: behind what took its
+/// place, which says nearly the same words, yet before what has nothing to do with the question.
+const DEMOTED: f64 = 0.5;
 
 /// A memory that fits, by its key in the store.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,7 +45,7 @@ fn of_owner(evidence: &Evidence) -> Vec<Ranked> {
         lexical.values_mut().for_each(|score| *score /= most);
     }
     let ranked = lexical.into_iter().map(|(key, score)| {
-        let holds = if evidence.superseded.contains(&key) { SUPERSEDED } else { 1.0 };
+        let holds = if evidence.demoted.contains(&key) { DEMOTED } else { 1.0 };
         Ranked { key, score: score * holds }
     });
     ranked.collect()
@@ -123,7 +123,7 @@ mod tests {
         let postings = vec![posting(0, 1, 2, 4), posting(0, 2, 1, 6), posting(0, 3, 1, 40)];
         let mut found = evidence(10, 60, postings);
         assert_eq!(keys(&best(&[found.clone()], 3)), [1, 2, 3]);
-        found.superseded.insert(1);
+        found.demoted.insert(1);
         assert_eq!(keys(&best(&[found], 3)), [2, 1, 3]);
     }
 

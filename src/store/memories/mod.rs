@@ -8,7 +8,9 @@ mod selection;
 use async_trait::async_trait;
 
 pub use self::filter::{Field, Filter, Order, Test};
-pub use self::record::{Change, Edit, EntitySummary, Event, MemoryRecord, NewMemory, Stored};
+pub use self::record::{
+    Change, Edit, EntitySummary, Event, Feedback, MemoryRecord, NewMemory, Stored,
+};
 pub(in crate::store) use self::scope::person;
 pub use self::scope::{BadId, Entity, Scope};
 pub use self::selection::{Asked, Evidence, Part, Posting, Selection};

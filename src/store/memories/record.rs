@@ -87,8 +87,19 @@ pub struct Edit {
     pub expires_on: Option<Option<Date>>,
     /// Another time at which it was said.
     pub created_at: Option<i64>,
+    /// What somebody thinks of it.
+    pub feedback: Option<Feedback>,
     /// When it is changed.
     pub at: i64,
+}
+
+/// What somebody thinks of a memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Feedback {
+    /// Whether it is good; a bad one ranks lower. `None` takes an earlier word back.
+    pub good: Option<bool>,
+    /// Why.
+    pub reason: Option<String>,
 }
 
 /// What became of a memory.

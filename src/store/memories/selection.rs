@@ -73,6 +73,6 @@ pub struct Evidence {
     pub holders: Vec<u64>,
     /// Where the terms of the question occur, among the memories selected.
     pub postings: Vec<Posting>,
-    /// Those of the memories selected that were superseded.
-    pub superseded: HashSet<i64>,
+    /// Those of the memories selected that were superseded, or judged badly.
+    pub demoted: HashSet<i64>,
 }

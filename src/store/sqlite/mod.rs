@@ -3,6 +3,7 @@
 mod conversation;
 mod file;
 mod inbox;
+mod jobs;
 mod memories;
 mod outbox;
 mod owners;

@@ -14,7 +14,11 @@ CREATE INDEX memories_by_agent ON memories (agent_id, owner) WHERE agent_id IS N
 CREATE INDEX memories_by_app ON memories (app_id, owner) WHERE app_id IS NOT NULL;
 CREATE INDEX memories_by_run ON memories (run_id, owner) WHERE run_id IS NOT NULL;
 CREATE INDEX memories_expiring ON memories (owner, expires_on) WHERE expires_on IS NOT NULL;
-CREATE INDEX memories_superseded ON memories (owner) WHERE superseded_at IS NOT NULL;
+-- What somebody thought of it: good (1) or bad (0), and why.
+ALTER TABLE memories ADD COLUMN liked INTEGER;
+ALTER TABLE memories ADD COLUMN liked_why TEXT;
+CREATE INDEX memories_demoted ON memories (owner, superseded_at)
+    WHERE superseded_at IS NOT NULL OR liked = 0;
 
 -- What became of memories since they were added: updated (1), superseded (2), deleted (3). Of a
 -- deleted one the words are gone, here too.
@@ -32,3 +36,23 @@ CREATE TABLE changes (
 ) STRICT;
 CREATE INDEX changes_by_memory ON changes (memory);
 CREATE INDEX changes_by_owner ON changes (owner);
+
+-- What is to be made into memories, and what came of it: waits (0), succeeded (1), failed (2).
+CREATE TABLE jobs (
+    number          INTEGER PRIMARY KEY AUTOINCREMENT,
+    id              TEXT NOT NULL UNIQUE,
+    owner           INTEGER NOT NULL REFERENCES owners (id),
+    source          TEXT,
+    payload         TEXT NOT NULL,
+    state           INTEGER NOT NULL DEFAULT 0,
+    attempts        INTEGER NOT NULL DEFAULT 0,
+    next_attempt_at INTEGER NOT NULL,
+    created_at      INTEGER NOT NULL,
+    started_at      INTEGER,
+    completed_at    INTEGER,
+    results         TEXT,
+    error           TEXT,
+    UNIQUE (owner, source)
+) STRICT;
+CREATE INDEX jobs_waiting ON jobs (next_attempt_at, number) WHERE state = 0;
+CREATE INDEX jobs_completed ON jobs (completed_at) WHERE state > 0;

@@ -23,7 +23,7 @@ pub(super) fn evidence(
     let mut found = Vec::new();
     for (owner, scopes) in owners(&c, &selection.scopes)? {
         let selected = Selected::of(&c, owner, &scopes, selection)?;
-        found.extend(of_owner(&c, owner, &selected, selection, asked)?);
+        found.extend(of_owner(&c, owner, &selected, asked)?);
     }
     Ok(found)
 }
@@ -91,7 +91,7 @@ impl Selected {
             }
         }
         if selection.current_only {
-            left_out.extend(superseded(c, owner)?);
+            left_out.extend(demoted(c, owner, true)?);
         }
         Ok(Self::AllBut(left_out))
     }
@@ -104,17 +104,21 @@ impl Selected {
     }
 }
 
-fn superseded(c: &Connection, owner: i64) -> rusqlite::Result<HashSet<i64>> {
-    c.prepare_cached("SELECT key FROM memories WHERE owner = ?1 AND superseded_at IS NOT NULL")?
-        .query_map([owner], |r| r.get(0))?
-        .collect()
+/// What was superseded; unless that is all that is asked for, what was judged badly, too.
+fn demoted(c: &Connection, owner: i64, superseded_only: bool) -> rusqlite::Result<HashSet<i64>> {
+    c.prepare_cached(
+        "SELECT key FROM memories
+         WHERE owner = ?1 AND (superseded_at IS NOT NULL OR liked = 0)
+           AND (superseded_at IS NOT NULL OR NOT ?2)",
+    )?
+    .query_map(params![owner, superseded_only], |r| r.get(0))?
+    .collect()
 }
 
 fn of_owner(
     c: &Connection,
     owner: i64,
     selected: &Selected,
-    selection: &Selection,
     asked: &Asked,
 ) -> rusqlite::Result<Option<Evidence>> {
     let sums: Option<(i64, i64)> = c
@@ -141,9 +145,7 @@ fn of_owner(
         }
         evidence.holders.push(holders);
     }
-    if !selection.current_only {
-        evidence.superseded = superseded(c, owner)?;
-        evidence.superseded.retain(|key| selected.has(*key));
-    }
+    evidence.demoted = demoted(c, owner, false)?;
+    evidence.demoted.retain(|key| selected.has(*key));
     Ok(Some(evidence))
 }

@@ -133,6 +133,7 @@ impl MemoryStore for SqliteStore {
                 if whole_person {
                     conversation::forget(c, &scope.owner(), None)?;
                     c.prepare_cached("DELETE FROM changes WHERE owner = ?1")?.execute([owner])?;
+                    c.prepare_cached("DELETE FROM jobs WHERE owner = ?1")?.execute([owner])?;
                     c.prepare_cached(
                         "UPDATE owners SET forgot_all_at = max(forgot_all_at, ?2) WHERE id = ?1",
                     )?

@@ -143,73 +143,69 @@ pub(super) fn entities(c: &Connection) -> rusqlite::Result<Vec<EntitySummary>> {
     Ok(found)
 }
 
-/// A row of `changes`.
-struct Entry {
-    id: i64,
-    event: Event,
-    old: Option<String>,
-    new: Option<String>,
-    at: i64,
-}
-
 pub(super) fn history(c: &Connection, id: &str) -> rusqlite::Result<Vec<Change>> {
     // One state of the file for both tables.
     let c = c.unchecked_transaction()?;
+    let mut changes = c
+        .prepare_cached(
+            "SELECT h.id, h.event, h.old_text, h.new_text, h.said_at, h.at, o.user_id, h.actor_id,
+                    h.role, h.memory
+             FROM changes h JOIN owners o ON o.id = h.owner WHERE h.memory = ?1 ORDER BY h.id",
+        )?
+        .query_map([id], change)?
+        .collect::<rusqlite::Result<Vec<Change>>>()?;
     let kept = one(&c, id)?;
-    let mut about: Option<(i64, Option<String>, Option<String>, Option<String>)> =
-        kept.as_ref().map(|it| {
-            let user = it.scope.id(Entity::User).map(str::to_owned);
-            (it.created_at, user, it.actor_id.clone(), it.role.clone())
-        });
-    let mut rows = Vec::new();
-    let mut statement = c.prepare_cached(
-        "SELECT h.id, h.event, h.old_text, h.new_text, h.said_at, h.at, o.user_id, h.actor_id,
-                h.role
-         FROM changes h JOIN owners o ON o.id = h.owner WHERE h.memory = ?1 ORDER BY h.id",
-    )?;
-    let mut found = statement.query([id])?;
-    while let Some(row) = found.next()? {
-        let event = match row.get::<_, i64>(1)? {
+    // That it was added needs no row of its own: what it said then is what was changed first.
+    let updated = changes.iter().find(|change| change.event == Event::Updated);
+    let said = match updated {
+        Some(change) => change.old.clone(),
+        None => kept.as_ref().map(|it| it.text.clone()),
+    };
+    let added = match (&kept, changes.first()) {
+        (Some(kept), _) => Change {
+            id: 0,
+            memory: id.to_owned(),
+            event: Event::Added,
+            old: None,
+            new: said,
+            created_at: kept.created_at,
+            at: kept.created_at,
+            user_id: kept.scope.id(Entity::User).map(str::to_owned),
+            actor_id: kept.actor_id.clone(),
+            role: kept.role.clone(),
+        },
+        (None, Some(first)) => Change {
+            id: 0,
+            event: Event::Added,
+            old: None,
+            new: said,
+            at: first.created_at,
+            ..first.clone()
+        },
+        (None, None) => return Ok(Vec::new()),
+    };
+    changes.insert(0, added);
+    Ok(changes)
+}
+
+fn change(row: &Row<'_>) -> rusqlite::Result<Change> {
+    let owner: String = row.get(6)?;
+    Ok(Change {
+        id: row.get(0)?,
+        memory: row.get(9)?,
+        event: match row.get::<_, i64>(1)? {
             1 => Event::Updated,
             2 => Event::Superseded,
             _ => Event::Deleted,
-        };
-        let owner: String = row.get(6)?;
-        about.get_or_insert((
-            row.get(4)?,
-            person(&owner).map(str::to_owned),
-            row.get(7)?,
-            row.get(8)?,
-        ));
-        rows.push(Entry {
-            id: row.get(0)?,
-            event,
-            old: row.get(2)?,
-            new: row.get(3)?,
-            at: row.get(5)?,
-        });
-    }
-    let Some((said_at, user, actor_id, role)) = about else { return Ok(Vec::new()) };
-    // That it was added needs no row of its own: what it said then is what was changed first.
-    let changed = rows.iter().find(|row| row.event == Event::Updated);
-    let first = match changed {
-        Some(row) => row.old.clone(),
-        None => kept.map(|it| it.text),
-    };
-    let added = Entry { id: 0, event: Event::Added, old: None, new: first, at: said_at };
-    let changes = std::iter::once(added).chain(rows).map(|row| Change {
-        id: row.id,
-        memory: id.to_owned(),
-        event: row.event,
-        old: row.old,
-        new: row.new,
-        created_at: said_at,
-        at: row.at,
-        user_id: user.clone(),
-        actor_id: actor_id.clone(),
-        role: role.clone(),
-    });
-    Ok(changes.collect())
+        },
+        old: row.get(2)?,
+        new: row.get(3)?,
+        created_at: row.get(4)?,
+        at: row.get(5)?,
+        user_id: person(&owner).map(str::to_owned),
+        actor_id: row.get(7)?,
+        role: row.get(8)?,
+    })
 }
 
 /// The row of an owner, if there is one.

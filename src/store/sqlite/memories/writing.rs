@@ -154,6 +154,10 @@ pub(super) fn edit(
         c.prepare_cached("UPDATE memories SET created_at = ?2 WHERE key = ?1")?
             .execute(params![key, at])?;
     }
+    if let Some(feedback) = &edit.feedback {
+        c.prepare_cached("UPDATE memories SET liked = ?2, liked_why = ?3 WHERE key = ?1")?
+            .execute(params![key, feedback.good, feedback.reason])?;
+    }
     c.prepare_cached("UPDATE memories SET updated_at = ?2 WHERE key = ?1")?
         .execute(params![key, edit.at])?;
     reading::one(c, id)
