@@ -19,6 +19,21 @@ pub fn visible(text: &str) -> String {
     shown
 }
 
+/// JSON as it was, with the characters that a terminal obeys written as escapes. JSON itself
+/// demands that only of those below U+0020, which it holds nowhere but between its tokens.
+pub fn visible_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        if (c.is_control() && c != '\n') || turns_text(c) {
+            // None of them lies beyond U+FFFF.
+            shown.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 /// Whether a character changes the direction of the text that follows (Unicode Standard Annex #9):
 /// what is shown would not be what is there.
 fn turns_text(c: char) -> bool {
@@ -33,6 +48,7 @@ mod tests {
     fn control_characters_are_shown_not_obeyed() {
         assert_eq!(visible("a\u{1b}]0;x\u{7}\nb\u{9b}"), "a\\u{1b}]0;x\\u{7}\nb\\u{9b}");
         assert_eq!(visible("a\u{202e}b\u{2066}"), "a\\u{202e}b\\u{2066}");
+        assert_eq!(visible_json("\"a\u{9b}b\u{7f}\u{202e}\"\n"), "\"a\\u009bb\\u007f\\u202e\"\n");
         assert_eq!(one_line("我 \n\t喜欢\u{1b}[31m茶"), "我 喜欢\\u{1b}[31m茶");
     }
 }

@@ -2,7 +2,7 @@
 
 mod open_port;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -22,7 +22,17 @@ use crate::language::Language;
 /// Nothing failed, and there are warnings.
 const ONLY_WARNINGS: u8 = 2;
 
+/// What stands below the options in the help.
+const MORE: &str = "\
+Exit codes: 0 nothing fails (⏳ is no fault), 1 something fails, 2 only warnings, 64 usage.
+It changes nothing but with --open-port, and asks the model for one token.
+
+  sudo dingbot doctor                                     everything, on the host
+  dingbot doctor --target http://8.222.215.42:9090        from another machine
+  dingbot doctor --open-port --source 203.0.113.0/24      opens the port in the security group";
+
 #[derive(Debug, Args)]
+#[command(after_long_help = MORE)]
 pub(super) struct Doctor {
     /// Look at this server from here instead, such as `http://8.222.215.42:9090`: from a laptop
     #[arg(long, value_name = "URL", conflicts_with_all = ["open_port", "source"])]
@@ -83,12 +93,13 @@ impl Doctor {
         });
         // A command or a name that hangs on a thread of its own is not waited for.
         runtime.shutdown_background();
-        if self.json {
-            report.write_json(out)?;
-        } else {
-            report.write_text(language, out)?;
+        let written =
+            if self.json { report.write_json(out) } else { report.write_text(language, out) };
+        match written.and_then(|()| out.flush()) {
+            // `dingbot doctor | head -1` has read enough; what was found remains.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(exit_code(&report)),
         }
-        Ok(exit_code(&report))
     }
 }
 

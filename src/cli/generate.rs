@@ -14,7 +14,8 @@ use super::Cli;
 
 const EXIT_STATUS: &[(&str, &str)] = &[
     ("0", "Done; for the daemon: stopped cleanly."),
-    ("1", "It failed; standard error says why."),
+    ("1", "It failed; standard error says why. Of doctor: something fails."),
+    ("2", "Of doctor: nothing fails, and there are warnings."),
     ("64", "The command line makes no sense."),
     ("78", "The configuration is not valid."),
 ];

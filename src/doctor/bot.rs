@@ -87,15 +87,9 @@ fn invalid(bot: &Examined) -> Finding {
 
 fn check(bot: &Examined, remedy: Remedy) -> Remedy {
     match &bot.starter {
-        Starter::Container(name) if bot.runs => {
-            remedy.command(format!("docker exec {name} dingbot check"))
-        }
-        Starter::Container(name) => remedy.command(format!("docker logs --tail 20 {name}")),
-        Starter::Unit => remedy.command("sudo dingbot check"),
-        Starter::Hand => match &bot.file {
-            Some(file) => remedy.command(format!("dingbot check --config {}", file.display())),
-            None => remedy.command("dingbot check"),
-        },
+        // One that does not run cannot be asked; it has said why in its log.
+        Starter::Container(_) if !bot.runs => remedy.command(bot.log()),
+        _ => remedy.command(bot.command("check")),
     }
 }
 
@@ -110,14 +104,6 @@ fn listed(lines: &[String]) -> String {
 
 fn as_root() -> Remedy {
     Remedy::new(Text::new("用 root 运行", "Run it as root")).command("sudo dingbot doctor")
-}
-
-/// How the bot is started again, in the words of what starts it.
-fn restart(bot: &Examined) -> String {
-    match &bot.starter {
-        Starter::Container(name) => format!("docker restart {name}"),
-        Starter::Unit | Starter::Hand => "sudo systemctl restart dingbot".into(),
-    }
 }
 
 #[cfg(test)]

@@ -4,11 +4,15 @@
 //! settings are read as the bot itself reads them: with the environment of its process where that
 //! can be seen, else with what its unit or its container would give it.
 
+mod commands;
+
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use procfs::process::Process;
 
+pub(super) use self::commands::quoted;
 use super::docker::{Container, State};
 use super::facts::Facts;
 use super::systemd::Unit;
@@ -182,18 +186,18 @@ impl Seen {
     }
 }
 
-/// The bot that `--config` names; else the one that is most likely meant: the unit's, a container's,
+/// The bot that runs with the file that `--config` names, or would be started with it; else the one that is most likely meant: the unit's, a container's,
 /// one that runs by hand, one that would be started by hand.
 pub(super) async fn find(facts: &Facts) -> Examined {
     let (docker, unit, sockets) = tokio::join!(facts.docker(), facts.unit(), facts.sockets());
     let sources = facts.sources().clone();
-    let by_hand = sockets.bots.first().map(|bot| bot.pid);
+    let bots: Vec<i32> = sockets.bots.iter().map(|bot| bot.pid).collect();
     let unit = unit.cloned();
     let runs = |container: &&Container| container.state == State::Running;
     let containers = docker.containers();
     let container = containers.iter().find(runs).or(containers.first()).cloned();
     let is_root = facts.is_root();
-    let read = move || Examined::read(choose(sources, unit, container, by_hand), is_root);
+    let read = move || Examined::read(choose(sources, unit, container, &bots), is_root);
     match tokio::task::spawn_blocking(read).await {
         Ok(examined) => examined,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
@@ -204,9 +208,14 @@ fn choose(
     sources: Sources,
     unit: Option<Unit>,
     container: Option<Container>,
-    by_hand: Option<i32>,
+    bots: &[i32],
 ) -> Seen {
-    if sources.file.is_some() {
+    let by_hand = bots.first().copied();
+    if let Some(file) = &sources.file {
+        if let Some(seen) = with_file(file, bots) {
+            let is_unit = seen.pid == unit.and_then(|unit| unit.pid);
+            return Seen { starter: if is_unit { Starter::Unit } else { Starter::Hand }, ..seen };
+        }
         return Seen { runs: by_hand.is_some(), pid: by_hand, ..Seen::of(sources) };
     }
     let is_used = |unit: &Unit| unit.active != "inactive";
@@ -221,6 +230,17 @@ fn choose(
         (Some(unit), None, None) => of_unit(&unit),
         (None, None, None) => Seen::of(sources),
     }
+}
+
+/// The bot that runs with this very file: what else it was started with, such as its environment,
+/// tells where its store is.
+fn with_file(file: &Path, bots: &[i32]) -> Option<Seen> {
+    let named = std::fs::metadata(file).ok()?;
+    let is_named = |it: &Path| {
+        std::fs::metadata(it).is_ok_and(|it| (it.dev(), it.ino()) == (named.dev(), named.ino()))
+    };
+    let mut running = bots.iter().filter_map(|pid| of_process(*pid));
+    running.find(|seen| seen.sources.file.as_deref().is_some_and(is_named))
 }
 
 fn of_unit(unit: &Unit) -> Seen {
@@ -355,7 +375,7 @@ mod tests {
     fn what_is_named_wins() {
         let named = Sources { file: Some("/x.toml".into()), ..Sources::default() };
         let unit = Unit { active: "active".into(), ..Unit::default() };
-        let seen = choose(named, Some(unit), None, None);
+        let seen = choose(named, Some(unit), None, &[]);
         assert_eq!(seen.starter, Starter::Hand);
         assert_eq!(seen.sources.file.as_deref(), Some(Path::new("/x.toml")));
     }

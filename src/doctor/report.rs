@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::finding::{Area, Finding, Remedy, State};
 use crate::language::Language;
-use crate::printed::visible;
+use crate::printed::{visible, visible_json};
 
 /// What one check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -74,8 +74,7 @@ impl Report {
     pub fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
         let machine =
             Machine { verdict: self.verdict(), first: self.first(), sections: &self.sections };
-        serde_json::to_writer_pretty(&mut *out, &machine)?;
-        writeln!(out)
+        writeln!(out, "{}", visible_json(&serde_json::to_string_pretty(&machine)?))
     }
 
     /// For people: first what to mend, then everything.

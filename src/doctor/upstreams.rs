@@ -28,9 +28,13 @@ pub(super) async fn look(facts: &Facts) -> Vec<Finding> {
     let proxied = PROXIES.iter().any(|name| bot.variable(name).is_some());
     let go = async {
         // A proxy goes the way in the bot's place.
-        if proxied { Vec::new() } else { join_all(ways.iter().map(Way::go)).await }
+        if proxied {
+            return Vec::new();
+        }
+        join_all(ways.iter().map(|way| way.go(facts.deadline()))).await
     };
-    let (went, dingtalk, model) = tokio::join!(go, dingtalk::look(bot), model::look(bot));
+    let (went, dingtalk, model) =
+        tokio::join!(go, dingtalk::look(bot, facts.deadline()), model::look(bot, facts.deadline()));
     let blocked = |upstream| went.iter().any(|it| it.upstream == upstream && it.blocked());
     findings.extend(clock::look(&went));
     // What keeps from getting there at all explains why nobody takes the keys.

@@ -283,17 +283,27 @@ async fn what_comes_back_is_shown_and_never_obeyed() {
         for part in ["$(", "`", "reboot", "id"] {
             assert!(!commands.contains(part), "{manner:?}: {commands}");
         }
-        let output = doctor(None, &["--lang", "zh", "--target", &url]).await;
-        let text = String::from_utf8(output.stdout).unwrap();
-        let raw = text.chars().find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
-        assert_eq!(raw, None, "{text:?}");
+        for form in [["--lang", "zh"].as_slice(), &["--json"]] {
+            let output = doctor(None, &[form, &["--target", &url]].concat()).await;
+            let text = String::from_utf8(output.stdout).unwrap();
+            let raw = text.chars().find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
+            assert_eq!(raw, None, "{text:?}");
+        }
     }
 }
 
 #[tokio::test]
 async fn what_names_no_server_is_a_usage_error() {
-    for url in ["", "ftp://x", "http:/x", "127.0.0.1:0", "http://u:p@127.0.0.1", "http://", "::::"]
-    {
+    for url in [
+        "",
+        "ftp://x",
+        "http:/x",
+        "127.0.0.1:0",
+        "http://u:p@127.0.0.1",
+        "http://",
+        "::::",
+        "http://a$(id).example",
+    ] {
         let output = doctor(None, &["--target", url]).await;
         assert_eq!(output.status.code(), Some(64), "{url}");
         let said = String::from_utf8_lossy(&output.stderr);

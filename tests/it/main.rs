@@ -14,6 +14,7 @@ mod callbacks;
 mod commands;
 mod dashboard;
 mod delivery;
+mod doctor;
 mod doctor_document;
 mod doctor_ecs;
 mod doctor_target;

@@ -2,7 +2,6 @@
 
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 
-use super::restart;
 use crate::doctor::examined::{Examined, Starter};
 use crate::doctor::finding::{Depth, Finding, Remedy, Text};
 use crate::printed::one_line;
@@ -27,7 +26,7 @@ pub(super) fn finding(callbacks: &Callbacks, bot: &Examined, port: u16) -> Findi
                 ),
             )
         }
-        None => none_yet(port),
+        None => none_yet(bot, port),
     }
 }
 
@@ -66,6 +65,8 @@ fn rejected(refused: &Rejected, callbacks: &Callbacks, bot: &Examined) -> Findin
 
 /// What a reason means, and what mends it.
 fn reason(reason: &str, bot: &Examined) -> (Text, Remedy) {
+    let secret = bot.set("dingtalk.client_secret");
+    let (secret_zh, secret_en) = (secret.chinese(), secret.english());
     let (why, remedy) = match reason {
         "signature_mismatch" => (
             Text::new(
@@ -76,11 +77,11 @@ fn reason(reason: &str, bot: &Examined) -> (Text, Remedy) {
             Text::new(
                 format!(
                     "在 {CONSOLE} → 应用开发 → 你的应用 → 凭证与基础信息 复制 Client Secret (AppSecret)，\
-                     填到 dingtalk.client_secret，再重启"
+                     填到 {secret_zh}"
                 ),
                 format!(
                     "Copy the Client Secret (AppSecret) from {CONSOLE} → your application → \
-                     Credentials to dingtalk.client_secret, then restart"
+                     Credentials to {secret_en}"
                 ),
             ),
         ),
@@ -99,11 +100,11 @@ fn reason(reason: &str, bot: &Examined) -> (Text, Remedy) {
             Text::new(
                 format!(
                     "把 {CONSOLE} → 应用开发 → 你的应用 → 凭证与基础信息 里的 Client Secret 填到 \
-                     dingtalk.client_secret，再重启"
+                     {secret_zh}"
                 ),
                 format!(
-                    "Set dingtalk.client_secret to the Client Secret of {CONSOLE} → your \
-                     application → Credentials, then restart"
+                    "Copy the Client Secret of {CONSOLE} → your application → Credentials to \
+                     {secret_en}"
                 ),
             ),
         ),
@@ -137,13 +138,18 @@ fn reason(reason: &str, bot: &Examined) -> (Text, Remedy) {
             .command(
                 "sudo install -m 0600 /dev/stdin /etc/dingbot/credentials/dingtalk-client_secret",
             )
-            .command(restart(bot)),
-        _ => remedy.command(restart(bot)),
+            .command(bot.restart()),
+        (_, Starter::Container(_)) => remedy,
+        _ => remedy.command(bot.restart()),
     };
     (why, remedy)
 }
 
-fn none_yet(port: u16) -> Finding {
+fn none_yet(bot: &Examined, port: u16) -> Finding {
+    let follow = match &bot.starter {
+        Starter::Container(name) => format!("docker logs -f --tail 5 {name}"),
+        Starter::Unit | Starter::Hand => "journalctl -u dingbot -f".into(),
+    };
     Finding::unseen(
         "no_callback_yet",
         Text::new(
@@ -162,7 +168,7 @@ fn none_yet(port: u16) -> Finding {
                  domain:{port}/webhook, and whether that version is released"
             ),
         ))
-        .command("journalctl -u dingbot -f"),
+        .command(follow),
     )
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use rustix::fs::{Access, StatVfs, access, statvfs};
 use rustix::io::Errno;
 
-use super::{as_root, restart};
-use crate::doctor::examined::{Examined, Starter};
+use super::as_root;
+use crate::doctor::examined::{Examined, Starter, quoted};
 use crate::doctor::finding::{Depth, Finding, Remedy, Text};
 use crate::store::OpenError;
 use crate::store::sqlite::{self, Condition};
@@ -108,7 +108,7 @@ fn disk_finding(disk: &StatVfs, path: &Path) -> Option<Finding> {
     let available = disk.f_bavail.saturating_mul(disk.f_frsize);
     let size = disk.f_blocks.saturating_mul(disk.f_frsize);
     let shown = path.display();
-    let folder = path.parent().unwrap_or(path).display().to_string();
+    let folder = quoted(path.parent().unwrap_or(path));
     if disk.f_files > 0 && disk.f_favail == 0 {
         let seen = Text::new(
             format!("数据库 {shown} 所在磁盘的 inode 用完了，建不了新文件"),
@@ -118,7 +118,7 @@ fn disk_finding(disk: &StatVfs, path: &Path) -> Option<Finding> {
             "删除大量的小文件；下面的命令看哪个文件系统用完了",
             "Remove masses of small files; this shows which file system is used up",
         ));
-        let remedy = remedy.command(format!("df -i {}", quoted(&folder)));
+        let remedy = remedy.command(format!("df -i {}", folder));
         return Some(Finding::failed("disk_full", Depth::Storage, seen, remedy));
     }
     let room = Remedy::new(Text::new(
@@ -126,7 +126,7 @@ fn disk_finding(disk: &StatVfs, path: &Path) -> Option<Finding> {
         "Remove what is not needed, or enlarge the disk: ECS console → Disks → Resize. dingbot \
          goes on by itself once there is room",
     ))
-    .command(format!("df -h {}", quoted(&folder)))
+    .command(format!("df -h {}", folder))
     .command("sudo du -xh --max-depth=2 / | sort -rh | head -20")
     .command("sudo journalctl --vacuum-size=200M");
     let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
@@ -178,13 +178,13 @@ fn missing(bot: &Examined, path: &Path) -> Finding {
             "Stop dingbot, restore the file from a backup, start it; without a backup a restart \
              makes an empty store",
         ))
-        .command(restart(bot)),
+        .command(bot.restart()),
     )
 }
 
 fn unwritable(bot: &Examined, path: &Path, reason: &str) -> Finding {
     let shown = path.display();
-    let folder = path.parent().unwrap_or(path).display().to_string();
+    let folder = quoted(path.parent().unwrap_or(path));
     Finding::failed(
         "store_unwritable",
         Depth::Storage,
@@ -199,14 +199,28 @@ fn unwritable(bot: &Examined, path: &Path, reason: &str) -> Finding {
              and whose the folder is; or set store.url (DATABASE_PATH) to a place that can be \
              written",
         ))
-        .command(format!("findmnt -T {folder}; ls -ld {folder}", folder = quoted(&folder)))
-        .command(restart(bot)),
+        .command(format!("findmnt -T {folder}; ls -ld {folder}", folder = folder))
+        .command(bot.restart()),
     )
 }
 
 pub(super) fn damaged(bot: &Examined, path: &Path, reason: &str) -> Finding {
     let shown = path.display();
-    let file = quoted(&path.to_string_lossy());
+    let mut away = path.as_os_str().to_owned();
+    away.push(".damaged");
+    let remedy = Remedy::new(Text::new(
+        "停止 dingbot，从备份恢复这个文件，再启动；没有备份时把它移走，会得到一个空的数据库",
+        "Stop dingbot, restore the file from a backup, start it. Without a backup move it away: the \
+         next start makes an empty store",
+    ))
+    .command(bot.stop());
+    let remedy = match &bot.starter {
+        // Where the file is on the host depends on how the volume is mounted.
+        Starter::Container(_) => remedy,
+        Starter::Unit | Starter::Hand => {
+            remedy.command(format!("sudo mv {} {}", quoted(path), quoted(Path::new(&away))))
+        }
+    };
     Finding::failed(
         "store_damaged",
         Depth::Storage,
@@ -214,15 +228,7 @@ pub(super) fn damaged(bot: &Examined, path: &Path, reason: &str) -> Finding {
             format!("数据库 {shown} 已损坏，或不是 dingbot 的数据库：{reason}"),
             format!("the store {shown} is damaged, or none of dingbot's: {reason}"),
         ),
-        Remedy::new(Text::new(
-            "停止 dingbot，从备份恢复这个文件，再启动；没有备份时把它移走（第二条命令），\
-             会得到一个空的数据库",
-            "Stop dingbot, restore the file from a backup, start it. Without a backup move it away \
-             (the second command): the next start makes an empty store",
-        ))
-        .command(stop(bot))
-        .command(format!("sudo mv {file} {}", quoted(&format!("{}.damaged", path.display()))))
-        .command(restart(bot)),
+        remedy.command(bot.restart()),
     )
 }
 
@@ -249,18 +255,6 @@ fn newer(bot: &Examined, path: &Path, found: i64, known: i64) -> Finding {
             Starter::Unit | Starter::Hand => "sudo apt install --only-upgrade dingbot".into(),
         }),
     )
-}
-
-fn stop(bot: &Examined) -> String {
-    match &bot.starter {
-        Starter::Container(name) => format!("docker stop {name}"),
-        Starter::Unit | Starter::Hand => "sudo systemctl stop dingbot".into(),
-    }
-}
-
-/// As a word of a command line.
-fn quoted(word: &str) -> String {
-    shlex::try_quote(word).map_or_else(|_| "?".into(), std::borrow::Cow::into_owned)
 }
 
 #[cfg(test)]
@@ -292,10 +286,5 @@ mod tests {
         assert_eq!(judged(8_000_000, 7_000_000, 9), None);
         assert_eq!(judged(8_000_000, 4_096, 9), Some(("disk_full", State::Failed)));
         assert_eq!(judged(40 * gigabyte, 20 * gigabyte, 0), Some(("disk_full", State::Failed)));
-    }
-
-    #[test]
-    fn a_name_of_a_file_is_no_command() {
-        assert_eq!(quoted("/data/a b$(id)"), "'/data/a b$(id)'");
     }
 }

@@ -63,7 +63,7 @@ fn finding(check: &Check, bot: &Examined) -> Option<Finding> {
     let said = |chinese: &str, english: &str| {
         Text::new(format!("{chinese}：{message}"), format!("{english}: {message}"))
     };
-    let list = "sudo dingbot outbox list";
+    let list = bot.command("outbox list");
     let found = match check.name.as_str() {
         "store" if check.message == StoreError::Full.to_string() => Finding::failed(
             "disk_full",
@@ -80,7 +80,7 @@ fn finding(check: &Check, bot: &Examined) -> Option<Finding> {
                 "看数据库所在的磁盘和目录权限",
                 "Look at the disk of the store, and at who may write there",
             ))
-            .command(super::restart(bot)),
+            .command(bot.restart()),
         ),
         "inbox" => Finding::failed(
             "inbox_stuck",
@@ -91,7 +91,7 @@ fn finding(check: &Check, bot: &Examined) -> Option<Finding> {
                 "Most often the model is slow or not reached (see “DingTalk and model”); raise \
                  llm.max_concurrency, or take a faster model",
             ))
-            .command("journalctl -u dingbot -p warning -n 50 --no-pager"),
+            .command(bot.log()),
         ),
         "outbox" => Finding::warning(
             "dead_letters",
@@ -102,7 +102,7 @@ fn finding(check: &Check, bot: &Examined) -> Option<Finding> {
                 "See why; deliver them again once that is mended (retry), or drop them",
             ))
             .command(list)
-            .command("sudo dingbot outbox retry --all"),
+            .command(bot.command("outbox retry --all")),
         ),
         "model" => Finding::warning(
             "model_failing",
@@ -112,7 +112,7 @@ fn finding(check: &Check, bot: &Examined) -> Option<Finding> {
                 "按“钉钉与模型”一节的结果处理",
                 "Mend what “DingTalk and model” names",
             ))
-            .command("journalctl -u dingbot -p warning -n 50 --no-pager"),
+            .command(bot.log()),
         ),
         "dingtalk" => Finding::warning(
             "delivery_failing",
@@ -132,7 +132,7 @@ fn finding(check: &Check, bot: &Examined) -> Option<Finding> {
                 format!("the part {} of the bot has failed: {message}", one_line(name)),
             ),
             Remedy::new(Text::new("重启它，并报告这个错误", "Restart it, and report this error"))
-                .command(super::restart(bot)),
+                .command(bot.restart()),
         ),
     };
     Some(found)

@@ -19,7 +19,7 @@ use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 pub(super) use self::outcome::Outcome;
 pub(super) use self::tls::{Certificate, Trouble};
@@ -208,7 +208,8 @@ impl Knock {
             let stream = connect(self.address, self.deadline).await.ok()?;
             stream.peek(&mut [0]).await.ok().filter(|heard| *heard > 0)
         };
-        matches!(timeout(BANNER, listen).await, Ok(Some(_)))
+        let limit = self.deadline.min(Instant::now() + BANNER);
+        matches!(timeout_at(limit, listen).await, Ok(Some(_)))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::dingtalk::{DingTalk, Objection, SendError, SendErrorKind};
 use crate::doctor::examined::Examined;
@@ -17,15 +17,14 @@ const LIMIT: Duration = Duration::from_millis(3_500);
 /// Where the application's values are.
 const CONSOLE: &str = "https://open-dev.dingtalk.com";
 
-pub(super) async fn look(bot: &Examined) -> Vec<Finding> {
+pub(super) async fn look(bot: &Examined, deadline: Instant) -> Vec<Finding> {
     let settings = &bot.settings().dingtalk;
     if settings.client_id.is_empty() || settings.client_secret.is_empty() {
         return if bot.closed.is_some() { Vec::new() } else { vec![not_configured()] };
     }
     let dingtalk = DingTalk::new(settings, Arc::new(Metrics::new()), Clock::System);
     let Ok(dingtalk) = dingtalk else { return Vec::new() };
-    let checked = timeout(LIMIT, dingtalk.check()).await;
-    let robot_code = settings.robot_code();
+    let checked = timeout_at(deadline.min(Instant::now() + LIMIT), dingtalk.check()).await;
     let (id, base) = (&settings.client_id, settings.api_base.as_str());
     match checked {
         Ok(Ok(())) => vec![Finding::fine(
@@ -35,8 +34,8 @@ pub(super) async fn look(bot: &Examined) -> Vec<Finding> {
                 format!("DingTalk takes client_id {} and client_secret", one_line(id)),
             ),
         )],
-        Ok(Err(Objection::Credentials(error))) => vec![credentials(id, &error)],
-        Ok(Err(Objection::Robot(error))) => vec![robot(robot_code, &error)],
+        Ok(Err(Objection::Credentials(error))) => vec![credentials(bot, &error)],
+        Ok(Err(Objection::Robot(error))) => vec![robot(bot, &error)],
         Ok(Err(Objection::Permission(error))) => vec![permission(&error)],
         Ok(Err(Objection::Other(error))) if error.kind == SendErrorKind::Quota => {
             vec![quota(&error)]
@@ -58,8 +57,10 @@ fn not_configured() -> Finding {
     )
 }
 
-fn credentials(id: &str, error: &SendError) -> Finding {
-    let (id, detail) = (one_line(id), one_line(&error.detail));
+fn credentials(bot: &Examined, error: &SendError) -> Finding {
+    let (id, detail) = (one_line(&bot.settings().dingtalk.client_id), one_line(&error.detail));
+    let secret = bot.set("dingtalk.client_secret");
+    let (secret_zh, secret_en) = (secret.chinese(), secret.english());
     Finding::failed(
         "dingtalk_credentials_refused",
         Depth::DingTalk,
@@ -70,21 +71,22 @@ fn credentials(id: &str, error: &SendError) -> Finding {
         Remedy::new(Text::new(
             format!(
                 "在 {CONSOLE} → 应用开发 → 你的应用 → 凭证与基础信息 复制 Client ID (AppKey) 和 Client Secret \
-                 (AppSecret)，填到 dingtalk.client_id 和 dingtalk.client_secret（或凭据 \
-                 dingtalk-client_secret），再重启"
+                 (AppSecret)，填到 dingtalk.client_id 和 {secret_zh}"
             ),
             format!(
                 "Copy Client ID (AppKey) and Client Secret (AppSecret) from {CONSOLE} → your \
-                 application → Credentials to dingtalk.client_id and dingtalk.client_secret (or the \
-                 credential dingtalk-client_secret), then restart"
+                 application → Credentials to dingtalk.client_id and {secret_en}"
             ),
         ))
-        .command("dingbot config | grep dingtalk"),
+        .command(format!("{} | grep dingtalk", bot.command("config"))),
     )
 }
 
-fn robot(robot_code: &str, error: &SendError) -> Finding {
-    let (robot_code, detail) = (one_line(robot_code), one_line(&error.detail));
+fn robot(bot: &Examined, error: &SendError) -> Finding {
+    let robot_code = one_line(bot.settings().dingtalk.robot_code());
+    let detail = one_line(&error.detail);
+    let set = bot.set("dingtalk.robot_code");
+    let (set_zh, set_en) = (set.chinese(), set.english());
     Finding::failed(
         "robot_not_found",
         Depth::DingTalk,
@@ -94,16 +96,16 @@ fn robot(robot_code: &str, error: &SendError) -> Finding {
         ),
         Remedy::new(Text::new(
             format!(
-                "在 {CONSOLE} → 应用开发 → 你的应用 → 机器人 复制 RobotCode，填到 dingtalk.robot_code；\
+                "在 {CONSOLE} → 应用开发 → 你的应用 → 机器人 复制 RobotCode，填到 {set_zh}；\
                  企业内部应用通常与 Client ID 相同，可以留空。还没有机器人时先添加并发布"
             ),
             format!(
                 "Copy the RobotCode from {CONSOLE} → your application → Robot to \
-                 dingtalk.robot_code; that of an internal application is mostly its Client ID, and \
+                 {set_en}; that of an internal application is mostly its Client ID, and \
                  may be left empty. Without a robot, add one and release it"
             ),
         ))
-        .command("dingbot config | grep robot_code"),
+        .command(format!("{} | grep robot_code", bot.command("config"))),
     )
 }
 

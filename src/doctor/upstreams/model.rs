@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::config::settings::Llm;
 use crate::doctor::examined::Examined;
@@ -16,20 +16,20 @@ use crate::telemetry::metrics::Metrics;
 const LIMIT: Duration = Duration::from_millis(3_500);
 
 /// Asks for one token, the only way to see whether the account is paid for.
-pub(super) async fn look(bot: &Examined) -> Option<Finding> {
+pub(super) async fn look(bot: &Examined, deadline: Instant) -> Option<Finding> {
     let settings = &bot.settings().llm;
     if settings.is_offline() {
         return bot.closed.is_none().then(offline);
     }
     let model = ChatModel::new(settings, Arc::new(Metrics::new())).ok()?;
-    Some(match timeout(LIMIT, model.probe()).await {
-        Err(_) | Ok(Err(LlmError::Timeout)) => slow(settings),
+    Some(match timeout_at(deadline.min(Instant::now() + LIMIT), model.probe()).await {
+        Err(_) | Ok(Err(LlmError::Timeout)) => slow(bot),
         Ok(Ok(())) => answers(settings),
         // It takes the key and knows the model: what it does not like is the question.
         Ok(Err(LlmError::Refused | LlmError::ContextTooLong | LlmError::OutOfTokens)) => {
             answers(settings)
         }
-        Ok(Err(error)) => failed(settings, &error),
+        Ok(Err(error)) => failed(bot, &error),
     })
 }
 
@@ -54,7 +54,8 @@ fn answers(settings: &Llm) -> Finding {
     )
 }
 
-fn slow(settings: &Llm) -> Finding {
+fn slow(bot: &Examined) -> Finding {
+    let settings = &bot.settings().llm;
     let (model, limit) = (one_line(&settings.model), settings.timeout);
     Finding::unseen(
         "model_slow",
@@ -67,11 +68,16 @@ fn slow(settings: &Llm) -> Finding {
                  is {limit:?})"
             ),
         ),
-        Remedy::new(Text::new("用一句话试试它", "Try it with a question")).command("dingbot chat"),
+        Remedy::new(Text::new("用一句话试试它", "Try it with a question"))
+            .command(bot.command("chat")),
     )
 }
 
-fn failed(settings: &Llm, error: &LlmError) -> Finding {
+fn failed(bot: &Examined, error: &LlmError) -> Finding {
+    let settings = &bot.settings().llm;
+    let (key, name) = (bot.set("llm.api_key"), bot.set("llm.model"));
+    let (key_zh, key_en) = (key.chinese(), key.english());
+    let (name_zh, name_en) = (name.chinese(), name.english());
     let (model, base) = (one_line(&settings.model), &settings.base_url);
     let (code, chinese, english, remedy) = match error {
         LlmError::Unauthorized => (
@@ -79,10 +85,8 @@ fn failed(settings: &Llm, error: &LlmError) -> Finding {
             format!("{base} 不接受密钥（401）"),
             format!("{base} refuses the key (401)"),
             Text::new(
-                "把正确的密钥填到 llm.api_key（OPENAI_API_KEY，或凭据 llm-api_key），并确认它属于 \
-                 llm.base_url 这一家",
-                "Set llm.api_key (OPENAI_API_KEY, or the credential llm-api_key) to the right key, of \
-                 the provider of llm.base_url",
+                format!("确认密钥属于 llm.base_url 这一家，填到 {key_zh}"),
+                format!("Take the key of the provider of llm.base_url: set {key_en}"),
             ),
         ),
         LlmError::ModelNotFound => (
@@ -90,10 +94,13 @@ fn failed(settings: &Llm, error: &LlmError) -> Finding {
             format!("{base} 没有模型 {model}（404）"),
             format!("{base} has no model {model} (404)"),
             Text::new(
-                "把 llm.model（OPENAI_MODEL）改成它有的名字，例如下面命令列出的；llm.base_url 多半以 /v1 \
-                 结尾",
-                "Set llm.model (OPENAI_MODEL) to a name it has, such as those that this lists; \
-                 llm.base_url mostly ends in /v1",
+                format!(
+                    "换成它有的名字，例如下面命令列出的（llm.base_url 多半以 /v1 结尾）：{name_zh}"
+                ),
+                format!(
+                    "Take a name it has, such as those that this lists (llm.base_url mostly ends in \
+                     /v1): set {name_en}"
+                ),
             ),
         ),
         LlmError::OutOfQuota => (

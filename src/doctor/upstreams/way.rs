@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use hyper::header::DATE;
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use url::{Host, Url};
 
 use super::Upstream;
@@ -13,8 +15,8 @@ use crate::doctor::finding::{Depth, Finding, Remedy, Text};
 use crate::doctor::probe::{Answer, Failure, Knock, Outcome, Trouble};
 
 /// The longest a name may take to resolve.
-const RESOLVE: Duration = Duration::from_millis(2_000);
-/// Of a name's addresses so many are tried, the first that answers is enough.
+const RESOLVE: Duration = Duration::from_millis(1_500);
+/// Of a name's addresses so many are tried.
 const ADDRESSES: usize = 3;
 
 /// A way to an origin.
@@ -51,26 +53,28 @@ impl Way {
         Some(Self { upstream, host, port, tls: url.scheme() == "https" })
     }
 
-    /// Goes it.
-    pub(super) async fn go(&self) -> Went {
+    /// Goes it, by all addresses at once.
+    pub(super) async fn go(&self, deadline: Instant) -> Went {
         let addresses = match self.resolve().await {
             Ok(addresses) => addresses,
             Err(why) => return self.went(vec![self.unknown(&why)], None),
         };
+        // Side by side, so that silent ones take no longer than one; the first that answers counts.
+        let mut knocks: FuturesUnordered<_> = addresses
+            .into_iter()
+            .map(|ip| async move {
+                let health = Knock::health((ip, self.port).into());
+                let (host, deadline) = (self.name(), health.deadline.min(deadline));
+                let knock = Knock { host, tls: self.tls, path: "/".into(), deadline, ..health };
+                (ip, knock.outcome().await)
+            })
+            .collect();
         let mut last = None;
-        for ip in addresses {
-            let knock = Knock {
-                host: self.name(),
-                tls: self.tls,
-                path: "/".into(),
-                ..Knock::health((ip, self.port).into())
-            };
-            let outcome = knock.outcome().await;
+        while let Some((ip, outcome)) = knocks.next().await {
             match &outcome {
                 Outcome::Said(_, answer) => return self.went(Vec::new(), ahead(answer)),
                 Outcome::Distrusted(trouble, answer) => {
-                    let ahead = ahead(answer);
-                    return self.went(vec![self.distrusted(trouble)], ahead);
+                    return self.went(vec![self.distrusted(trouble)], ahead(answer));
                 }
                 Outcome::Failed(failure) => last = Some(self.unreachable(ip, failure, &outcome)),
             }

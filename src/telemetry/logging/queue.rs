@@ -110,20 +110,29 @@ impl FarEnd {
                 }
             };
             match work {
-                Work::Write(record) => {
-                    // A line that cannot be formatted must not silence all others.
-                    let written = catch_unwind(AssertUnwindSafe(|| sink.write(&record)));
-                    writable = matches!(written, Ok(Ok(())));
-                    if !writable {
-                        self.dropped.inc();
-                    }
-                }
+                Work::Write(record) => writable = self.write(&mut sink, &record),
                 Work::End(done) => {
+                    // What this thread had to say of its output may have come after the end of a
+                    // process that was over at once.
+                    while let Ok(Work::Write(record)) = self.waiting.try_recv() {
+                        self.write(&mut sink, &record);
+                    }
                     // Whoever asked may have stopped waiting.
                     let _ = done.try_send(());
                     return;
                 }
             }
         }
+    }
+
+    /// Whether the line was written; one that was not is counted.
+    fn write(&self, sink: &mut impl Sink, record: &Record) -> bool {
+        // A line that cannot be formatted must not silence all others.
+        let written = catch_unwind(AssertUnwindSafe(|| sink.write(record)));
+        let written = matches!(written, Ok(Ok(())));
+        if !written {
+            self.dropped.inc();
+        }
+        written
     }
 }

@@ -292,6 +292,26 @@ fn the_end_does_not_wait_for_a_reader_that_does_not_read() {
 }
 
 #[test]
+fn what_the_writer_says_of_its_output_is_written_though_the_process_is_over() {
+    let dropped = IntCounter::new("dropped", "dropped").unwrap();
+    let (queue, far_end) = Queue::new(4, dropped);
+    let subscriber = tracing_subscriber::registry().with(Capture::new(queue.clone()));
+    let (go, held) = mpsc::channel();
+    let (may_write, writes) = mpsc::channel();
+    let (written, lines) = mpsc::channel();
+    let open = move || {
+        held.recv().unwrap();
+        tracing::subscriber::with_default(subscriber, || tracing::warn!("there is no journal"));
+        Held { go: writes, written }
+    };
+    far_end.start(open, |_| {}).unwrap();
+    assert!(!queue.finish(Duration::ZERO), "the writer has not begun");
+    go.send(()).unwrap();
+    may_write.send(true).unwrap();
+    assert_eq!(lines.recv_timeout(PATIENCE).unwrap().unwrap(), "there is no journal");
+}
+
+#[test]
 fn the_level_changes_at_once() {
     for bad in ["verbose", "dingbot=chatty"] {
         assert_eq!(filter(bad).map(drop), Err(InvalidLevel));
