@@ -204,7 +204,9 @@ impl Way {
             );
             return Finding::unseen("firewall_unclear", seen, remedy);
         }
-        let code = match (leg.packet.forwarded, rejected) {
+        // The caller is not told that an answer was rejected: that is between the host and itself.
+        let is_told = rejected && leg.packet.is_from_caller();
+        let code = match (leg.packet.forwarded, is_told) {
             (true, _) => "forwarding_dropped",
             (false, true) => "firewall_rejects",
             (false, false) => "firewall_drops",
