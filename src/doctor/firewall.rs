@@ -152,6 +152,14 @@ impl Rules {
         })
     }
 
+    /// Whether some rule gives packets a mark.
+    fn mark(&self) -> bool {
+        let saved = self.iptables.iter().chain(&self.legacy);
+        let marks =
+            |text: &String| ["MARK --", "mark set"].iter().any(|words| text.contains(words));
+        saved.chain([&self.listing]).any(marks)
+    }
+
     /// Whether nothing could stop anything.
     fn is_empty(&self) -> bool {
         let mut saved = self.iptables.iter().chain(&self.legacy);
@@ -165,7 +173,7 @@ impl Way {
     fn obstacle(&self, rules: &Rules) -> Option<Finding> {
         let container = self.container(|address, port| rules.translate(address, port));
         let mut perhaps = None;
-        for leg in self.legs(container) {
+        for leg in self.legs(container, rules.mark()) {
             let (rejected, place) = match rules.fate(&leg) {
                 Fate::Passes(Some(place)) => {
                     perhaps.get_or_insert((leg, place));

@@ -170,6 +170,7 @@ impl Reading {
                 of_kind(value(), here)
             }
             "--src-type" => of_kind(value(), !packet.forwarded && !packet.is_from_caller()),
+            "--mark" => of_mark(value(), packet),
             "--match-set" => {
                 let name = value();
                 of_set(name, value(), packet)
@@ -216,11 +217,11 @@ impl Reading {
 }
 
 /// Modules whose options are understood, or say nothing about the packet. The others test what is
-/// not known here: a mark, a time, a text.
+/// not known here: a time, a length, a text.
 fn of_module(name: &str) -> Match {
     match name {
         "tcp" | "multiport" | "conntrack" | "state" | "addrtype" | "comment" | "limit"
-        | "hashlimit" | "connlimit" | "iprange" | "set" => Match::Yes,
+        | "hashlimit" | "connlimit" | "iprange" | "set" | "mark" | "connmark" => Match::Yes,
         "udp" | "udplite" | "icmp" | "icmp6" | "ipv6-icmp" | "sctp" | "dccp" | "esp" | "ah" => {
             Match::No
         }
@@ -269,6 +270,16 @@ fn of_flags(mask: &str, value: &str, packet: &Packet) -> Match {
 fn of_kind(kinds: &str, here: bool) -> Match {
     let kind = if here { "LOCAL" } else { "UNICAST" };
     Match::of(kinds.split(',').any(|it| it == kind))
+}
+
+/// `0x8000/0xff00`: of these bits those are set.
+fn of_mark(text: &str, packet: &Packet) -> Match {
+    let value = text.split('/').next().unwrap_or_default();
+    let value = match value.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => value.parse(),
+    };
+    value.map_or(Match::Perhaps, |value| packet.has_mark(value))
 }
 
 /// A set of addresses is for some callers, and not for this one.

@@ -238,6 +238,15 @@ fn judge(rule: &Value, table: &str, sets: &Sets<'_>, packet: &Packet) -> (Match,
                 Some(Rate::Within) => is_limited = true,
                 None => {}
             },
+            // What iptables wrote into a table of others; only its name is shown.
+            "xt" => match hidden(value) {
+                Hidden::Nothing => {}
+                Hidden::Test => {
+                    is_for_port = true;
+                    matches = matches.and(Match::Perhaps);
+                }
+                Hidden::Reject => return (matches, Action::Reject, is_for_port),
+            },
             // They change or note something, and let go on.
             "counter" | "log" | "comment" | "mangle" | "notrack" | "meta" | "ct helper"
             | "ct timeout" | "ct expectation" | "flow" | "dup" | "last" | "map" => {}
@@ -255,8 +264,27 @@ fn judge(rule: &Value, table: &str, sets: &Sets<'_>, packet: &Packet) -> (Match,
     (matches, Action::Continue, is_for_port)
 }
 
+/// What iptables hides.
+enum Hidden {
+    Nothing,
+    Test,
+    Reject,
+}
+
+fn hidden(extension: &Value) -> Hidden {
+    match (extension["type"].as_str(), extension["name"].as_str()) {
+        (Some("match"), Some("comment")) => Hidden::Nothing,
+        (Some("target"), Some("REJECT")) => Hidden::Reject,
+        // It changes or notes something.
+        (Some("target"), _) => Hidden::Nothing,
+        _ => Hidden::Test,
+    }
+}
+
 fn is_of_port(test: &Value) -> bool {
-    test["left"]["payload"]["field"] == "dport" || test["left"]["ct"]["key"] == "proto-dst"
+    let of = |it: &Value| it["payload"]["field"] == "dport" || it["ct"]["key"] == "proto-dst";
+    let left = &test["left"];
+    of(left) || left["concat"].as_array().is_some_and(|parts| parts.iter().any(of))
 }
 
 /// How many packets a rule is for.

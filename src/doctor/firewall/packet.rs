@@ -39,6 +39,8 @@ pub(super) struct Packet {
     pub(super) forwarded: bool,
     /// Whether the kernel knows yet which connection it belongs to.
     pub(super) tracked: bool,
+    /// Whether some rule may have given it a mark; from outside comes none.
+    pub(super) marked: bool,
 }
 
 /// Where a packet comes from or goes to.
@@ -141,6 +143,8 @@ impl Addresses {
 
 /// The ports that systems choose for those who call.
 const CHOSEN: RangeInclusive<u16> = 1024..=u16::MAX;
+/// Of a few ports none is chosen.
+const FEW: usize = 4096;
 
 impl Packet {
     /// Whether it comes from `network`.
@@ -186,6 +190,11 @@ impl Packet {
         })
     }
 
+    /// Whether this is its mark, or a part of it.
+    pub(super) fn has_mark(&self, mark: u64) -> Match {
+        if self.marked { Match::Perhaps } else { Match::of(mark == 0) }
+    }
+
     /// Whether it is on its way from who began the connection.
     pub(super) fn is_from_caller(&self) -> bool {
         self.stage != Stage::Answer
@@ -220,7 +229,7 @@ fn is_among(port: Option<u16>, ports: &RangeInclusive<u16>) -> Match {
     match port {
         Some(port) => Match::of(ports.contains(&port)),
         None if ports.start() <= CHOSEN.start() && ports.end() == CHOSEN.end() => Match::Yes,
-        None if ports.is_empty() || ports.end() < CHOSEN.start() => Match::No,
+        None if ports.len() < FEW || ports.end() < CHOSEN.start() => Match::No,
         None => Match::Perhaps,
     }
 }
@@ -241,6 +250,7 @@ impl Packet {
             asked: port,
             forwarded: false,
             tracked: true,
+            marked: false,
         }
     }
 }
@@ -295,6 +305,7 @@ mod tests {
         let packet = Packet::to_port(80);
         assert_eq!(packet.is_from_port(1024..=65535), Match::Yes);
         assert_eq!(packet.is_from_port(0..=1023), Match::No);
+        assert_eq!(packet.is_from_port(9000..=9099), Match::No);
         assert_eq!(packet.is_from_port(32768..=65535), Match::Perhaps);
     }
 }

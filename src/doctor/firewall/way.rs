@@ -61,6 +61,7 @@ impl Way {
             asked: door.port,
             forwarded: false,
             tracked: true,
+            marked: false,
         };
         let containers = facts.docker().await.containers();
         let container = door.container.as_ref().and_then(|behind| {
@@ -80,11 +81,11 @@ impl Way {
         self.container.filter(|(address, port)| is_translated(*address, *port))
     }
 
-    /// The legs, in the order in which they are passed.
-    pub(super) fn legs(&self, container: Option<(IpAddr, u16)>) -> Vec<Leg> {
+    /// The legs, in the order in which they are passed; `marked`: some rule gives marks.
+    pub(super) fn legs(&self, container: Option<(IpAddr, u16)>, marked: bool) -> Vec<Leg> {
         let mut legs = Vec::new();
         for stage in [Stage::Opening, Stage::Answer, Stage::Following] {
-            let packet = Packet { stage, ..self.packet.clone() };
+            let packet = Packet { stage, marked, ..self.packet.clone() };
             legs.extend(match (container, stage) {
                 (None, Stage::Answer) => answered(packet),
                 (None, _) => received(packet),
@@ -136,7 +137,7 @@ fn sent_on(packet: Packet, (address, port): (IpAddr, u16)) -> Vec<Leg> {
         leg(Hook::Prerouting, UNTRANSLATED, &packet),
         leg(Hook::Prerouting, TRANSLATED, &translated),
         leg(Hook::Forward, ALL, &routed),
-        leg(Hook::Postrouting, ALL, &Packet { from: None, ..routed }),
+        leg(Hook::Postrouting, ALL, &routed),
     ]
 }
 
@@ -155,7 +156,7 @@ fn sent_back(packet: Packet, (address, port): (IpAddr, u16)) -> Vec<Leg> {
         leg(Hook::Prerouting, UNTRACKED, &packet),
         leg(Hook::Prerouting, TRACKED, &packet),
         leg(Hook::Forward, ALL, &routed),
-        leg(Hook::Postrouting, ALL, &Packet { from: None, ..routed }),
+        leg(Hook::Postrouting, ALL, &routed),
     ]
 }
 

@@ -7,7 +7,9 @@ use fastrand::Rng;
 use super::Side;
 
 /// Tests; some hold for the caller's packets to 9090, some do not.
-const TESTS: [&str; 40] = [
+const TESTS: [&str; 42] = [
+    "-m mark --mark 0x0",
+    "-m mark ! --mark 0x8/0xff",
     "-p tcp --dport 9090",
     "-p tcp --dport 9090",
     "-p tcp --dport 9090",
@@ -52,8 +54,8 @@ const TESTS: [&str; 40] = [
 /// Tests of the interface by which it comes in.
 const INTERFACES: [&str; 6] = ["-i eth0", "! -i eth0", "! -i lo", "-i eth+", "-i eth1", "-i e+"];
 /// What doctor cannot tell.
-const UNKNOWN: [&str; 3] =
-    ["-m limit --limit 500/sec", "-m mark --mark 0x0", "-m length --length 1:1500"];
+pub(super) const UNKNOWN: [&str; 3] =
+    ["-m limit --limit 500/sec", "-m ttl --ttl-gt 10", "-m length --length 1:1500"];
 
 pub(super) fn ruleset(random: &mut Rng, side: Side) -> String {
     let mut script = String::new();
@@ -126,7 +128,8 @@ fn rules(
             words.push(random.choice(INTERFACES).unwrap());
         }
         if random.u8(..60) == 0 {
-            words.push(random.choice(UNKNOWN).unwrap());
+            // What may be for all that there is is passed over.
+            words = vec!["-p tcp --dport 9090", random.choice(UNKNOWN).unwrap()];
         }
         if words.is_empty() && random.u8(..3) > 0 {
             words.push("-p tcp --dport 9090");

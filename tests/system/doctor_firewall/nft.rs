@@ -70,7 +70,10 @@ const CONNECTIONS: [&str; 9] = [
     "meta l4proto tcp ct original proto-dst 9090",
 ];
 /// Other tests.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 11] = [
+    "meta mark 0x0",
+    "meta mark & 0xff == 0x1",
+    "ct mark 0x7",
     "fib daddr type local",
     "meta pkttype host",
     "ip protocol tcp",
@@ -81,7 +84,11 @@ const OTHERS: [&str; 8] = [
     "tcp flags syn",
 ];
 /// What doctor cannot tell.
-const UNKNOWN: [&str; 3] = ["limit rate 500/second", "meta mark 0x0", "ip ttl > 10"];
+pub(super) const UNKNOWN: [&str; 3] = [
+    "tcp dport 9090 limit rate 500/second",
+    "tcp dport 9090 ip ttl > 10",
+    "tcp dport @ports ip length > 9",
+];
 /// Where a base chain stands among others.
 const PRIORITIES: [&str; 7] = ["-300", "-150", "-10", "filter", "0", "10", "50"];
 
@@ -114,20 +121,17 @@ pub(super) fn ruleset(random: &mut Rng, side: Side) -> String {
             let rules = random.usize(0..=3);
             chain(&mut script, random, name, "", rules, calls, "input");
         }
-        for number in 0..random.usize(1..=2) {
-            let hook = hook(random, side);
+        for number in 0..if own_filter { 1 } else { random.usize(1..=2) } {
+            let hook = if own_filter { "input" } else { hook(random, side) };
             let priority = random.choice(PRIORITIES).unwrap();
+            let priority = if own_filter { "filter" } else { priority };
             let policy = if random.u8(..4) == 0 { "drop" } else { "accept" };
             let head = format!(
                 "\t\ttype filter hook {hook} priority {priority}; policy {policy};\n\
                  \t\t{} \"lo\" accept\n",
                 if matches!(hook, "output" | "postrouting") { "oifname" } else { "iifname" }
             );
-            let name = match (own_filter, hook) {
-                (true, "input") => "INPUT".to_owned(),
-                (true, "output") => "OUTPUT".to_owned(),
-                _ => format!("{hook}{number}"),
-            };
+            let name = if own_filter { "INPUT".to_owned() } else { format!("{hook}{number}") };
             let rules = random.usize(1..=5);
             let calls = ["side", "deep"];
             // Who drops by policy lets in what he has for connections already.
@@ -180,6 +184,11 @@ fn rule(random: &mut Rng, calls: &[&str], hook: &str) -> String {
     if random.u8(..60) == 0 {
         words.push(random.choice(UNKNOWN).unwrap());
     }
+    // Who asks for UDP or IPv6 cannot ask for TCP or IPv4.
+    let other = words.iter().copied().find(|it| it.starts_with("udp") || it.starts_with("ip6"));
+    if let Some(other) = other {
+        words = vec![other];
+    }
     // Something for everybody is decided rarely: else all the rest would say nothing.
     if words.is_empty() && random.u8(..3) > 0 {
         words.push("tcp dport 9090");
@@ -190,23 +199,33 @@ fn rule(random: &mut Rng, calls: &[&str], hook: &str) -> String {
         _ => {}
     }
     // Maps decide by themselves.
-    match random.u8(..14) {
+    match if other.is_some() { 9 } else { random.u8(..14) } {
         0 if !calls.is_empty() => words.push("tcp dport vmap @verdicts"),
         1 => words.push("tcp dport vmap { 22 : accept, 9000-9089 : drop, 9090 : return }"),
         2 => words.push("ct state vmap { established : accept, invalid : drop }"),
         3 => words.push("ip saddr . tcp dport vmap { 203.0.113.2 . 9090 : accept }"),
-        _ => words.push(decision(random, calls, hook)),
+        _ => {
+            let decision = decision(random, calls);
+            // A reset answers TCP alone; and what leaves cannot be refused.
+            let is_tcp = words.iter().any(|it| it.contains("tcp ") && !it.contains("udp"));
+            words.push(match decision {
+                "reject with tcp reset" if !is_tcp => "drop",
+                reject if reject.starts_with("reject") && hook == "postrouting" => "drop",
+                reject if reject.contains("icmp ") && other.is_some() => "reject",
+                decision => decision,
+            });
+        }
     }
     let comment = if random.u8(..8) == 0 { " comment \"tcp dport 9090 accept\"" } else { "" };
     format!("{}{comment}", words.join(" "))
 }
 
-fn decision(random: &mut Rng, calls: &[&str], hook: &str) -> &'static str {
+fn decision(random: &mut Rng, calls: &[&str]) -> &'static str {
     match random.u8(..20) {
         0..=8 => "accept",
         9..=12 => "drop",
-        13 if hook != "postrouting" => "reject with tcp reset",
-        14 if hook != "postrouting" => "reject with icmp port-unreachable",
+        13 => "reject with tcp reset",
+        14 => "reject with icmp port-unreachable",
         15 => "return",
         16 | 17 if calls.contains(&"side") => "jump side",
         16 | 17 if !calls.is_empty() => "jump deep",

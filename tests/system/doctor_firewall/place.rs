@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -30,15 +30,14 @@ pub(super) struct Place {
     network: Arc<Network>,
     home: TempDir,
     /// The rules that are there without ours, as iptables saves them.
-    before: String,
+    before: OnceLock<String>,
 }
 
 /// What doctor says of the firewall.
 #[derive(Debug, Clone)]
 pub(super) struct Verdict {
     pub(super) code: String,
-    #[allow(dead_code, reason = "printed when it is wrong")]
-    seen: String,
+    pub(super) seen: String,
     pub(super) commands: Vec<String>,
     pub(super) took: Duration,
 }
@@ -55,12 +54,10 @@ impl Place {
         let host = network.host.name();
         network.host.write("resolv.conf", &format!("nameserver {NAMES}\noptions attempts:1\n"))?;
         // The name that operators write in their rules; and every refusal is to be seen.
-        let rename = format!(
-            "device=$(ls /sys/class/net | grep ^dh); ip link set $device down; \
+        let rename = "device=$(ls /sys/class/net | grep ^dh); ip link set $device down; \
              ip link set $device name eth0; ip link set eth0 up; \
-             echo 0 > /proc/sys/net/ipv4/icmp_ratelimit"
-        );
-        ip(&["netns", "exec", host, "sh", "-ec", &rename])?;
+             echo 0 > /proc/sys/net/ipv4/icmp_ratelimit";
+        ip(&["netns", "exec", host, "sh", "-ec", rename])?;
         let home = tempfile::Builder::new().prefix("dingbot-firewall-").tempdir().unwrap();
         let settings = format!(
             "[server]\nlisten = [\"0.0.0.0:{PORT}\"]\n[llm]\nprovider = \"offline\"\n\
@@ -69,7 +66,7 @@ impl Place {
             home.path().display()
         );
         std::fs::write(home.path().join("dingbot.toml"), settings).unwrap();
-        Ok(Self { docker: None, network: Arc::new(network), home, before: String::new() })
+        Ok(Self { docker: None, network: Arc::new(network), home, before: OnceLock::new() })
     }
 
     /// A host with Docker.
@@ -80,12 +77,15 @@ impl Place {
     }
 
     /// Does this on the host.
-    pub(super) fn within(mut self, work: impl AsyncFnOnce(&Self) + Send) {
+    pub(super) fn within(self, work: impl AsyncFnOnce(&Self) + Send) {
         let network = Arc::clone(&self.network);
-        network.host.run_made(|| async move {
-            self.before = self.sh("iptables-save").await.expect("it is installed");
-            work(&self).await;
-        });
+        network.host.run_made(|| async move { work(&self).await });
+    }
+
+    /// The rules that are there now stay.
+    pub(super) async fn keep(&self) {
+        let saved = self.sh("iptables-save").await.expect("it is installed");
+        self.before.set(saved).expect("this is done once");
     }
 
     /// Its Docker.
@@ -108,7 +108,8 @@ impl Place {
     /// Takes away whatever was added.
     pub(super) async fn clear(&self) {
         self.sh("nft flush ruleset").await.expect("nft works");
-        let output = self.run(&["iptables-restore"], &self.before).await;
+        let before = self.before.get().expect("they were kept");
+        let output = self.run(&["iptables-restore"], before).await;
         assert!(output.status.success(), "{output:?}");
     }
 

@@ -33,14 +33,14 @@ pub(super) fn verdict(statement: &Value) -> Option<Action> {
 /// Whether a test is met.
 pub(super) fn matched(test: &Value, table: &str, sets: &Sets<'_>, packet: &Packet) -> Match {
     let (left, right) = (&test["left"], &test["right"]);
+    // What it has not is not different either.
+    if !is_asked(left, packet) {
+        return Match::No;
+    }
     let holds = || any(right, table, sets, &|value| compare(left, value, packet));
     match test["op"].as_str() {
         Some("==" | "in") => holds(),
-        Some("!=") => match is_asked(left, packet) {
-            // What it has not is not different either.
-            false => Match::No,
-            true => holds().not(),
-        },
+        Some("!=") => holds().not(),
         Some(order @ ("<" | "<=" | ">" | ">=")) => ordered(left, order, right, packet),
         _ => Match::Perhaps,
     }
@@ -156,8 +156,12 @@ fn compare(left: &Value, value: &Value, packet: &Packet) -> Match {
         return header(payload, left, value, packet);
     }
     if let Some([tested, mask]) = left["&"].as_array().map(Vec::as_slice) {
-        let is_flags = tested["payload"]["field"] == "flags";
-        return if is_flags { flags(mask, value, packet) } else { Match::Perhaps };
+        if tested["payload"]["field"] == "flags" {
+            return flags(mask, value, packet);
+        }
+        let is_mark = tested["meta"]["key"] == "mark" || tested["ct"]["key"] == "mark";
+        let mark = value.as_u64().filter(|_| is_mark);
+        return mark.map_or(Match::Perhaps, |mark| packet.has_mark(mark));
     }
     if let Some(meta) = left.get("meta") {
         return known(meta["key"].as_str().unwrap_or_default(), value, packet);
@@ -194,7 +198,6 @@ fn header(payload: &Value, left: &Value, value: &Value, packet: &Packet) -> Matc
         ("tcp", "flags") => {
             value.as_str().map_or(Match::Perhaps, |flag| Match::of(packet.flags().contains(&flag)))
         }
-        _ if !is_asked(left, packet) => Match::No,
         ("ip" | "ip6", "saddr") => network(value).map_or(Match::Perhaps, |it| packet.is_from(it)),
         ("ip" | "ip6", "daddr") => network(value).map_or(Match::Perhaps, |it| packet.is_to(it)),
         ("ip", "protocol") | ("ip6", "nexthdr") => is_one_of(value, &["tcp", "6"]),
@@ -231,6 +234,7 @@ fn known(key: &str, value: &Value, packet: &Packet) -> Match {
         "l4proto" => is_one_of(value, &["tcp", "6"]),
         "nfproto" => is_one_of(value, if packet.v6 { &["ipv6"] } else { &["ipv4"] }),
         "protocol" => is_one_of(value, if packet.v6 { &["ip6"] } else { &["ip"] }),
+        "mark" => value.as_u64().map_or(Match::Perhaps, |mark| packet.has_mark(mark)),
         "pkttype" => is_one_of(value, &["host", "unicast"]),
         _ => Match::Perhaps,
     }
@@ -244,6 +248,7 @@ fn connection(ct: &Value, value: &Value, packet: &Packet) -> Match {
             Some("dnat") => packet.has_state("dnat"),
             _ => Match::Perhaps,
         },
+        "mark" => value.as_u64().map_or(Match::Perhaps, |mark| packet.has_mark(mark)),
         "direction" => {
             is_one_of(value, if packet.is_from_caller() { &["original"] } else { &["reply"] })
         }
