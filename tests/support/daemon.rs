@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
@@ -338,6 +338,13 @@ impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.log.with(|lines| eprintln!("--- the daemon's log\n{}\n---", lines.join("\n")));
+        }
+        // The next one may want its port and its store, which it has until it has ended. Who drops
+        // it collects its status, too.
+        let Some(id) = self.child.id() else { return };
+        let _ = self.child.start_kill();
+        if let Some(pid) = Pid::from_raw(id.cast_signed()) {
+            let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
         }
     }
 }
