@@ -27,7 +27,6 @@ pub(super) async fn look(container: &Container, facts: &Facts) -> Vec<Finding> {
 
 async fn running(container: &Container, facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![health(container)];
-    let name = &container.name;
     if container.host_network {
         return findings;
     }
@@ -46,14 +45,13 @@ async fn running(container: &Container, facts: &Facts) -> Vec<Finding> {
     }
     // One that leads to the bot is enough, whatever else is published.
     let is_local = |it: &&Published| it.bound.iter().all(IpAddr::is_loopback);
-    match (leads.first(), container.published.first()) {
-        (None, Some(first)) => findings.push(mismatch(container, first.inside, first.port, inside)),
-        (Some(first), _) if leads.iter().all(is_local) => {
-            if facts.sockets().await.web_server().is_none() {
-                findings.push(on_loopback(container, first));
-            }
-        }
-        _ => {}
+    let Some(first) = leads.first() else {
+        let first = container.published.first();
+        findings.extend(first.map(|it| mismatch(container, it.inside, it.port, inside)));
+        return findings;
+    };
+    if leads.iter().all(is_local) && facts.sockets().await.web_server().is_none() {
+        findings.push(on_loopback(container, first));
     }
     findings
 }
