@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn a_strangers_name_is_not_this_host() {
         let named = |host: &str| names_this_host(&headers(&[("host", host)]));
-        for host in ["127.0.0.1:8080", "localhost", "LOCALHOST:1", "[::1]:8080", "[::1]", "::1"] {
+        for host in ["127.0.0.1:8080", "localhost", "LOCALHOST:1", "[::1]:8080", "[::1]"] {
             assert!(named(host), "{host}");
         }
         for host in ["evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", ""] {

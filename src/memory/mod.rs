@@ -183,12 +183,13 @@ impl Memory {
     ) -> Result<Vec<Recalled>> {
         // A document pasted as a question must not keep others waiting for theirs.
         let question: String = question.chars().take(MAX_STATEMENT_CHARS).collect();
-        let terms: Vec<String> = terms::counted(&question).into_iter().map(|(t, _)| t).collect();
+        let (terms, weights): (Vec<String>, Vec<f64>) =
+            terms::weighed(&question).into_iter().unzip();
         if terms.is_empty() || limit == 0 {
             return Ok(Vec::new());
         }
         let evidence = self.store.evidence(selection, Asked { terms }).await?;
-        let best = ranking::best(&evidence, limit);
+        let best = ranking::best(&evidence, &weights, limit);
         let keys = best.iter().map(|it| it.key).collect();
         let records = self.store.memories_by_key(selection, keys).await?;
         let found = best.into_iter().zip(records);

@@ -24,8 +24,10 @@ pub struct Ranked {
     pub score: f64,
 }
 
-/// The best memories of all owners, best first; of equals the newer one first.
-pub fn best(evidence: &[Evidence], limit: usize) -> Vec<Ranked> {
+/// The best memories of all owners, best first; of equals the newer one first. `weights` are those
+/// of the question's terms.
+pub fn best(evidence: &[Evidence], weights: &[f64], limit: usize) -> Vec<Ranked> {
+    let of_owner = |it| of_owner(it, weights);
     let mut ranked: Vec<Ranked> = evidence.iter().flat_map(of_owner).collect();
     let order = |a: &Ranked, b: &Ranked| -> Ordering {
         b.score.total_cmp(&a.score).then_with(|| b.key.cmp(&a.key))
@@ -38,8 +40,8 @@ pub fn best(evidence: &[Evidence], limit: usize) -> Vec<Ranked> {
     ranked
 }
 
-fn of_owner(evidence: &Evidence) -> Vec<Ranked> {
-    let mut lexical = bm25(evidence);
+fn of_owner(evidence: &Evidence, weights: &[f64]) -> Vec<Ranked> {
+    let mut lexical = bm25(evidence, weights);
     let most = lexical.values().copied().fold(0.0, f64::max);
     if most > 0.0 {
         lexical.values_mut().for_each(|score| *score /= most);
@@ -52,14 +54,14 @@ fn of_owner(evidence: &Evidence) -> Vec<Ranked> {
 }
 
 /// The score of every memory in which a term of the question occurs.
-fn bm25(evidence: &Evidence) -> HashMap<i64, f64> {
+fn bm25(evidence: &Evidence, weights: &[f64]) -> HashMap<i64, f64> {
     let memories = evidence.memories.max(1) as f64;
     let mean_length = (evidence.terms as f64 / memories).max(1.0);
-    let rarity = |holders: &u64| {
+    let rarity = |(holders, weight): (&u64, &f64)| {
         let holding = *holders as f64;
-        (1.0 + ((memories - holding).max(0.0) + 0.5) / (holding + 0.5)).ln()
+        weight * (1.0 + ((memories - holding).max(0.0) + 0.5) / (holding + 0.5)).ln()
     };
-    let rarity: Vec<f64> = evidence.holders.iter().map(rarity).collect();
+    let rarity: Vec<f64> = evidence.holders.iter().zip(weights).map(rarity).collect();
     let mut scores = HashMap::with_capacity(evidence.postings.len() / 2);
     for posting in &evidence.postings {
         let frequency = f64::from(posting.frequency);
@@ -86,6 +88,8 @@ mod tests {
         Evidence { memories, terms, holders, postings, ..Evidence::default() }
     }
 
+    const EVEN: &[f64] = &[1.0, 1.0];
+
     fn keys(ranked: &[Ranked]) -> Vec<i64> {
         ranked.iter().map(|it| it.key).collect()
     }
@@ -98,13 +102,13 @@ mod tests {
             posting(0, 3, 1, 5),
             posting(1, 4, 1, 5),
         ];
-        assert_eq!(keys(&best(&[evidence(4, 20, postings)], 10)), [4, 3, 2, 1]);
+        assert_eq!(keys(&best(&[evidence(4, 20, postings)], EVEN, 10)), [4, 3, 2, 1]);
     }
 
     #[test]
     fn a_known_value() {
         // ln(1 + (2 - 1 + 0.5) / (1 + 0.5)) * 1 * 2.2 / (1 + 1.2) = ln 2
-        let scores = bm25(&evidence(2, 8, vec![posting(0, 7, 1, 4)]));
+        let scores = bm25(&evidence(2, 8, vec![posting(0, 7, 1, 4)]), EVEN);
         assert!((scores[&7] - std::f64::consts::LN_2).abs() < 1e-12);
     }
 
@@ -112,26 +116,26 @@ mod tests {
     fn only_as_many_as_asked() {
         let postings = (0..100).map(|m| posting(0, m, 1 + m as u32 % 7, 9)).collect();
         let all = [evidence(100, 900, postings)];
-        let three = best(&all, 3);
-        assert_eq!(three, best(&all, 100)[..3]);
+        let three = best(&all, EVEN, 3);
+        assert_eq!(three, best(&all, EVEN, 100)[..3]);
         assert_eq!(three[0].score, 1.0);
-        assert!(best(&all, 0).is_empty());
+        assert!(best(&all, EVEN, 0).is_empty());
     }
 
     #[test]
     fn what_holds_comes_before_what_it_took_the_place_of() {
         let postings = vec![posting(0, 1, 2, 4), posting(0, 2, 1, 6), posting(0, 3, 1, 40)];
         let mut found = evidence(10, 60, postings);
-        assert_eq!(keys(&best(&[found.clone()], 3)), [1, 2, 3]);
+        assert_eq!(keys(&best(&[found.clone()], EVEN, 3)), [1, 2, 3]);
         found.demoted.insert(1);
-        assert_eq!(keys(&best(&[found], 3)), [2, 1, 3]);
+        assert_eq!(keys(&best(&[found], EVEN, 3)), [2, 1, 3]);
     }
 
     #[test]
     fn owners_are_measured_by_their_own() {
         let one = evidence(1_000, 9_000, vec![posting(0, 1, 1, 9)]);
         let other = evidence(2, 18, vec![posting(0, 2, 1, 9)]);
-        let both = best(&[one, other], 2);
+        let both = best(&[one, other], EVEN, 2);
         assert_eq!((both[0].score, both[1].score), (1.0, 1.0));
     }
 }
