@@ -20,6 +20,7 @@ mod doctor_ecs;
 mod doctor_target;
 mod journal;
 mod log_document;
+mod memory_api;
 mod metrics;
 mod model_failures;
 mod nothing_lost;
