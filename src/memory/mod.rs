@@ -188,7 +188,7 @@ impl Memory {
         if terms.is_empty() || limit == 0 {
             return Ok(Vec::new());
         }
-        let evidence = self.store.evidence(selection, Asked { terms }).await?;
+        let evidence = self.store.evidence(selection, Asked { terms, vector: None }).await?;
         let best = ranking::best(&evidence, &weights, limit);
         let keys = best.iter().map(|it| it.key).collect();
         let records = self.store.memories_by_key(selection, keys).await?;
