@@ -9,6 +9,7 @@
 //! ([`statements`]) keeps a person's own words; a model that condenses them will stand in its
 //! place.
 
+pub mod extraction;
 pub mod ranking;
 pub mod statements;
 pub mod terms;
