@@ -27,7 +27,11 @@ pub(super) struct Document {
 
 /// The JSON objects and arrays of a text, in their order; none inside another.
 pub(super) fn documents(text: &str) -> Vec<Document> {
-    let text = without_lone_surrogates(&text[..text.floor_char_boundary(MAX_ANSWER_BYTES)]);
+    let mut end = text.len().min(MAX_ANSWER_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let text = without_lone_surrogates(&text[..end]);
     let mut found = Vec::new();
     let mut at = 0;
     for _ in 0..MAX_TRIES {

@@ -15,8 +15,9 @@
 //! memory, more than [`MAX_SUPERSEDED`] memories outdated at once, a memory repeated that has
 //! other figures.
 
-mod figures;
+mod figure;
 mod numerals;
+mod said;
 pub(super) mod script;
 mod unwanted;
 
@@ -24,7 +25,7 @@ use std::collections::HashSet;
 
 use jiff::Zoned;
 
-use self::figures::Said;
+use self::said::Said;
 use self::script::{Script, squeezed};
 use super::answer::Statement;
 use super::prompt::quoted;
