@@ -8,6 +8,7 @@ use dingbot::llm::{ChatModel, LlmError};
 use dingbot::memory::Utterance;
 use dingbot::memory::extraction::{ExtractError, Known, Statement, extract, profile};
 use dingbot::telemetry::metrics::Metrics;
+use futures_util::future::join_all;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
@@ -166,38 +167,44 @@ async fn a_message_without_a_statement_costs_no_call() {
 #[tokio::test]
 async fn what_fails_at_the_endpoint_is_an_error_and_never_nothing() {
     let many = |reply: Reply| vec![reply; 3];
-    for (replies, error, blames_message) in [
+    let failures = [
         (many(Reply::Status(500)), LlmError::Server(500), false),
         (many(Reply::RateLimited(0)), LlmError::RateLimited, false),
         (vec![Reply::Unauthorized], LlmError::Unauthorized, false),
         (vec![Reply::ContentFilter], LlmError::Refused, true),
         (vec![Reply::TooLong], LlmError::ContextTooLong, true),
         (vec![Reply::CutOff("<think>how shall I".into())], LlmError::OutOfTokens, true),
-    ] {
+    ];
+    join_all(failures.map(async |(replies, error, blames_message)| {
         let (result, _) = extracted("我叫张三", &[], replies).await;
-        assert_eq!(result, Err(ExtractError::Model(error.clone())));
-        let failed = ExtractError::Model(error);
+        let failed = result.unwrap_err();
+        assert_eq!(failed, ExtractError::Model(error.clone()));
         assert_eq!(failed.blames_message(), blames_message, "{failed}");
-        assert_eq!(failed.kind(), result.unwrap_err().kind());
-    }
-    for replies in [many(Reply::BrokenJson), many(Reply::Close), vec![Reply::Html]] {
+        assert_eq!(failed.kind(), error.outcome());
+    }))
+    .await;
+    let rubbish = [many(Reply::BrokenJson), many(Reply::Close), vec![Reply::Html]];
+    join_all(rubbish.map(async |replies| {
         let (result, _) = extracted("我叫张三", &[], replies).await;
         assert!(!result.unwrap_err().blames_message());
-    }
+    }))
+    .await;
 }
 
 #[tokio::test]
 async fn a_passing_failure_loses_nothing() {
     let answer = Reply::text(r#"{"memories":["我叫张三"]}"#);
-    for passing in [
+    let passing = [
         Reply::Status(503),
         Reply::RateLimited(0),
         Reply::Close,
         Reply::BreakOff(r#"{"memories":["我叫"#.repeat(4)),
-    ] {
+    ];
+    join_all(passing.map(async |passing| {
         let (result, _) = extracted("我叫张三", &[], vec![passing.clone(), answer.clone()]).await;
         assert_eq!(result.unwrap()[0].text, "我叫张三", "{passing:?}");
-    }
+    }))
+    .await;
 }
 
 #[tokio::test]

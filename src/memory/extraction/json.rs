@@ -201,9 +201,18 @@ fn plain_quote(end: char) -> char {
     }
 }
 
-/// Whether a quote ends its string: what follows is syntax again, or nothing.
+/// Whether a quote ends its string: what follows is syntax again, or nothing. A comma of the text
+/// itself, after words in quotes, is followed by words.
 fn ends_here(rest: &str) -> bool {
-    matches!(rest.trim_start().chars().next(), None | Some('}' | ']' | ',' | ':' | '，' | '：'))
+    let mut following = rest.chars().filter(|c| !c.is_whitespace());
+    match following.next() {
+        None | Some('}' | ']' | ':') => true,
+        Some(',' | '，' | '：') => following.next().is_none_or(|c| {
+            c.is_ascii_alphanumeric()
+                || matches!(c, '"' | '\'' | '“' | '‘' | '{' | '[' | '}' | ']' | '/' | '-')
+        }),
+        Some(_) => false,
+    }
 }
 
 /// `text` without the escapes of half a surrogate pair: they stand for no character, and JSON
@@ -284,6 +293,7 @@ mod tests {
         for (said, text) in [
             (r#"["他说"你好"就走了"]"#, "他说\"你好\"就走了"),
             (r#"['I don't eat "nuts"']"#, "I don't eat \"nuts\""),
+            (r#"["猫叫"豆豆"，五岁, 很胖"]"#, "猫叫\"豆豆\"，五岁, 很胖"),
             (r#"[“她叫"小红"”]"#, "她叫\"小红\""),
             (r#"["我喜欢“西湖”，也喜欢山",]"#, "我喜欢“西湖”，也喜欢山"),
             (r#"["路径是 D:\data\qa"]"#, "路径是 D:\\data\\qa"),

@@ -10,6 +10,7 @@
 
 pub mod answer;
 mod check;
+mod dates;
 mod json;
 pub mod profile;
 pub mod prompt;

@@ -6,6 +6,7 @@ use jiff::{Timestamp, ToSpan, Zoned};
 
 use super::Known;
 use super::check::script::Script;
+use super::dates::{self, Meant};
 use crate::llm::{ChatMessage, ChatRequest, Role};
 use crate::memory::Utterance;
 
@@ -74,14 +75,19 @@ pub(super) fn said_at(utterance: &Utterance<'_>, zone: &TimeZone) -> Zoned {
 
 fn data(utterance: &Utterance<'_>, known: &[Known], said_at: &Zoned) -> String {
     let mut data = format!("Time of the message: {}.", said_at.strftime("%A %Y-%m-%d %H:%M"));
-    // Models count weeks badly, and Sunday is in none of their weeks for sure.
     let today = said_at.date();
     let monday = today.saturating_sub(i64::from(today.weekday().to_monday_zero_offset()).days());
+    // Sunday is in no model's week for sure.
     data.push_str(&format!(
-        " This week is {monday} (Monday) to {}, next week begins on {}.\n",
+        " This week is {monday} (Monday) to {}, next week begins on {}.",
         monday.saturating_add(6.days()),
         monday.saturating_add(7.days()),
     ));
+    let text: String = utterance.text.trim().chars().take(MAX_UTTERANCE_CHARS).collect();
+    for Meant { expression, date } in dates::meant(&text, today) {
+        data.push_str(&format!(" {} is {date}.", quoted(expression)));
+    }
+    data.push('\n');
     if known.is_empty() {
         data.push_str("Known memories: none\n");
     } else {
@@ -91,7 +97,6 @@ fn data(utterance: &Utterance<'_>, known: &[Known], said_at: &Zoned) -> String {
             data.push_str(&format!("{}: {}\n", memory.number, quoted(&text)));
         }
     }
-    let text: String = utterance.text.trim().chars().take(MAX_UTTERANCE_CHARS).collect();
     data.push_str(&format!("Message: {}\n", quoted(&text)));
     let language = Script::of(&text).and_then(Script::language);
     let language = language.unwrap_or("the language of the message");
@@ -132,6 +137,7 @@ mod tests {
         assert!(data.contains("Monday 2026-11-23 07:30"), "{data}");
         assert!(data.contains("2026-11-23 (Monday) to 2026-11-29"), "{data}");
         assert!(data.contains("next week begins on 2026-11-30"), "{data}");
+        assert!(data.contains("\"明天\" is 2026-11-24."), "{data}");
     }
 
     #[test]

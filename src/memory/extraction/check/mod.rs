@@ -4,7 +4,8 @@
 //!
 //! | a statement that | first answer | second answer |
 //! |---|---|---|
-//! | is an order to the bot, a secret, a question or a fragment | dropped | dropped |
+//! | is an order to the bot, a secret or a question | dropped | dropped |
+//! | is a fragment | asked again | dropped |
 //! | is in another script than the message | asked again | dropped |
 //! | has a number, code or date that nobody said | asked again | dropped |
 //! | has nothing in common with the message | asked again | dropped |
@@ -16,7 +17,7 @@
 //! other figures.
 
 mod figure;
-mod numerals;
+pub(super) mod numerals;
 mod said;
 pub(super) mod script;
 mod unwanted;
@@ -27,6 +28,7 @@ use jiff::Zoned;
 
 use self::said::Said;
 use self::script::{Script, squeezed};
+use self::unwanted::Unwanted;
 use super::answer::Statement;
 use super::prompt::quoted;
 use super::{Known, prompt};
@@ -86,9 +88,17 @@ impl<'a> Check<'a> {
     pub(super) fn judge(&self, statements: Vec<Statement>, last: bool) -> Verdict {
         let mut verdict = Verdict::default();
         for mut statement in statements {
-            if unwanted::reason(&statement.text).is_some() {
-                verdict.dropped += 1;
-                continue;
+            match unwanted::reason(&statement.text) {
+                Some(Unwanted::Fragment) if !last => {
+                    let shown = quoted(&statement.text);
+                    verdict.wrong.push(format!("{shown} is no complete sentence"));
+                    continue;
+                }
+                Some(_) => {
+                    verdict.dropped += 1;
+                    continue;
+                }
+                None => {}
             }
             if let Some(wrong) = self.wrong(&statement.text, last) {
                 verdict.wrong.push(wrong);
@@ -134,8 +144,10 @@ impl<'a> Check<'a> {
         if !known {
             return true;
         }
-        characters(text).any(|c| self.characters.contains(&c))
-            || stems(text).any(|stem| self.words.contains(&stem))
+        let mut own = characters(text).map(|c| self.characters.contains(&c)).peekable();
+        let mut words = stems(text).map(|stem| self.words.contains(&stem)).peekable();
+        let says_nothing = own.peek().is_none() && words.peek().is_none();
+        says_nothing || own.any(|said| said) || words.any(|said| said)
     }
 
     fn correct(&self, statement: &mut Statement) {
@@ -283,5 +295,37 @@ mod tests {
         assert_eq!(judged("订单 A-1 是 5 台", &[], Some(2)).repeats, None);
         assert_eq!(judged("订单 A-1 有 3 台", &[], Some(2)).repeats, Some(2));
         assert_eq!(judged("我养猫", &[], Some(7)).repeats, Some(3));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_answer_and_no_message_breaks_it(
+            message in "[\\PC我三万月日年周0-9 :/.-]{0,60}",
+            answer in "(\\PC|[{}\\[\\]\",:'\\\\u“”0-9三月日年万-]){0,120}",
+            day in -400_000_000_000i64..=400_000_000_000,
+        ) {
+            let said_at = jiff::Timestamp::from_second(day / 2).unwrap();
+            let said_at = said_at.to_zoned(jiff::tz::TimeZone::UTC);
+            let known = known(&[&message, &answer]);
+            let check = Check::new(&message, &known, &said_at);
+            let read = super::super::answer::read(&answer).map(|r| r.statements).unwrap_or_default();
+            let direct = vec![statement(&answer, &[1, 2], Some(1))];
+            for statements in [read, direct] {
+                let count = statements.len();
+                let verdict = check.judge(statements, false);
+                let judged = verdict.kept.len() + verdict.wrong.len() + verdict.dropped;
+                proptest::prop_assert_eq!(judged, count);
+            }
+        }
+
+        #[test]
+        fn what_a_person_says_word_for_word_is_believed(
+            message in "(我|今天|花了|有|[0-9]{1,6}|[一-龥]{2,6}|[A-Za-z]{2,8}|[A-Z]{1,3}-[0-9]{2,5}| |，|。|/|:|年|月|日){3,20}",
+        ) {
+            let now: Zoned = "2026-11-23T09:30:00+08:00[Asia/Shanghai]".parse().unwrap();
+            let check = Check::new(&message, &[], &now);
+            let wrong = check.wrong(&message, false);
+            proptest::prop_assert!(wrong.is_none(), "{wrong:?}");
+        }
     }
 }

@@ -44,6 +44,16 @@ const ENGLISH: &[(&str, u64)] = &[
     ("tenth", 10),
     ("once", 1),
     ("twice", 2),
+    ("eleventh", 11),
+    ("twelfth", 12),
+    ("thirteenth", 13),
+    ("fifteenth", 15),
+    ("twentieth", 20),
+    ("thirtieth", 30),
+    ("both", 2),
+    ("pair", 2),
+    ("twins", 2),
+    ("triplets", 3),
     ("couple", 2),
     ("dozen", 12),
     ("half", 30),
@@ -54,7 +64,7 @@ const ENGLISH: &[(&str, u64)] = &[
 const SCALES: &[(&str, u64)] = &[("hundred", 100), ("thousand", 1_000), ("million", 1_000_000)];
 
 /// The numbers that a text says in words, those of half and quarter hours included.
-pub(super) fn spelled(text: &str) -> BTreeSet<u64> {
+pub(in crate::memory::extraction) fn spelled(text: &str) -> BTreeSet<u64> {
     let mut numbers = BTreeSet::new();
     english(&text.to_lowercase(), &mut numbers);
     chinese(text, &mut numbers);
@@ -81,8 +91,7 @@ fn english(text: &str, numbers: &mut BTreeSet<u64>) {
 }
 
 fn chinese(text: &str, numbers: &mut BTreeSet<u64>) {
-    let is_numeral = |c: char| digit(c).is_some() || unit(c).is_some();
-    for run in text.split(|c: char| !is_numeral(c)).filter(|run| !run.is_empty()) {
+    for run in text.split(|c: char| !is_chinese(c)).filter(|run| !run.is_empty()) {
         numbers.insert(value(run));
         // "二零二六" is read digit by digit.
         if run.chars().all(|c| digit(c).is_some()) {
@@ -91,6 +100,9 @@ fn chinese(text: &str, numbers: &mut BTreeSet<u64>) {
         }
     }
     for (word, number) in [
+        ("俩", 2),
+        ("仨", 3),
+        ("双胞胎", 2),
         ("半", 30),
         ("半年", 6),
         ("一刻", 15),
@@ -103,6 +115,11 @@ fn chinese(text: &str, numbers: &mut BTreeSet<u64>) {
             numbers.insert(number);
         }
     }
+}
+
+/// Whether `c` is part of a Chinese number.
+pub(in crate::memory::extraction) fn is_chinese(c: char) -> bool {
+    digit(c).is_some() || unit(c).is_some()
 }
 
 fn digit(c: char) -> Option<u64> {
@@ -121,8 +138,8 @@ fn unit(c: char) -> Option<u64> {
     }
 }
 
-/// "两千零二十五", "三万五".
-fn value(run: &str) -> u64 {
+/// What a Chinese number comes to: "两千零二十五", "三万五".
+pub(in crate::memory::extraction) fn value(run: &str) -> u64 {
     let (mut total, mut section, mut number, mut last) = (0u64, 0u64, 0u64, 1u64);
     for c in run.chars() {
         match (digit(c), unit(c)) {

@@ -21,6 +21,8 @@ const BESIDE_DAYS: std::ops::RangeInclusive<i32> = -14..=21;
 /// Number words of other languages than Chinese and English are not known: numbers to this one
 /// are believed in their alphabets.
 const COUNTED_ON_FINGERS: u64 = 12;
+/// Words that hardly any English text does without, and other languages have not.
+const ENGLISH: &[&str] = &["the", "and", "my", "i'm", "i've", "have", "you", "that", "with", "was"];
 
 /// The figures that were said.
 #[derive(Debug)]
@@ -33,8 +35,8 @@ pub(super) struct Said {
     day: Date,
     /// The message has a date in figures.
     dated: bool,
-    /// In an alphabet, whose number words may be of any language.
-    alphabet: bool,
+    /// In an alphabet and not in English: its number words are not known.
+    unknown_numerals: bool,
 }
 
 impl Said {
@@ -50,7 +52,7 @@ impl Said {
             spelled: spelled(message),
             day: said_at.date(),
             dated: false,
-            alphabet: !matches!(Script::of(message), Some(Script::Chinese | Script::Japanese)),
+            unknown_numerals: has_unknown_numerals(message),
         };
         let message = normal(message);
         said.dated = figures(&message).iter().any(Figure::is_in_date);
@@ -146,7 +148,9 @@ impl Said {
         let hour = ["点", "时", "pm"].iter().any(|mark| unit.starts_with(mark));
         self.has_value(value)
             || (hour && (12..24).contains(&value) && self.has_value(value - 12))
-            || (self.alphabet && value <= COUNTED_ON_FINGERS)
+            // "A week", "有个女儿".
+            || value <= 1
+            || (self.unknown_numerals && value <= COUNTED_ON_FINGERS)
             || figure.scaled().is_some_and(|scaled| self.has_value(scaled))
     }
 
@@ -262,6 +266,15 @@ impl Said {
     }
 }
 
+fn has_unknown_numerals(message: &str) -> bool {
+    if matches!(Script::of(message), Some(Script::Chinese | Script::Japanese)) {
+        return false;
+    }
+    let lower = message.to_lowercase().replace('’', "'");
+    let mut words = lower.split(|c: char| !c.is_alphanumeric() && c != '\'');
+    !words.any(|word| ENGLISH.contains(&word))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -299,6 +312,8 @@ mod tests {
             ("I fly on 2026-11-24 at 3pm", "I fly tomorrow at three"),
             ("I fly on November 24, 2026", "I fly tomorrow"),
             ("My exam is on the 1st of December", "My exam is next Tuesday, the first"),
+            ("I have a daughter, 1 year old", "I have a daughter, she turned one"),
+            ("I have 2 sons", "I am the father of twins"),
             ("Ich habe 3 Katzen", "Ich habe drei Katzen"),
             ("服务器是 10.0.0.12:8080", "服务器 10.0.0.12:8080 归我管"),
             ("My mail is Bob.Lee2@example.com", "my mail is bob.lee2@example.com"),
@@ -324,6 +339,7 @@ mod tests {
             ("I was born in 1987", "I was born in Berlin", "1987"),
             ("服务器是 10.0.0.13", "服务器 10.0.0.12 归我管", "10.0.0.13"),
             ("我 2029-01-01 退休", "我快退休了", "2029-01-01"),
+            ("I have 3 dogs", "I have two dogs", "3"),
             ("I have 25 dogs", "I have two dogs", "25"),
         ] {
             assert_eq!(made_up(statement, message).as_deref(), Some(figure), "{statement}");
