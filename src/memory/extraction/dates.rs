@@ -44,6 +44,12 @@ const WEEKS: &[(&str, i64)] =
     &[("上上", -2), ("上", -1), ("下下", 2), ("下", 1), ("这", 0), ("本", 0)];
 const WEEKDAYS: &str = "一二三四五六日";
 
+/// Words by which a day may be named otherwise, or counted on from.
+const OF_TIME: &[&str] = &[
+    "周", "星期", "礼拜", "月", "号", "日", "天", "年", "节", "末", "初", "底", "day", "week",
+    "month", "year", "end", "night", "until", "since", "next", "last",
+];
+
 /// An expression of a message and the day it means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Meant<'a> {
@@ -71,6 +77,24 @@ pub(super) fn meant(message: &str, day: Date) -> Vec<Meant<'_>> {
         }
     }
     found
+}
+
+/// The days that a message means, if it names no day in another way: then every date in a
+/// statement of it is one of them.
+pub(super) fn all_meant(message: &str, day: Date) -> Option<Vec<Meant<'_>>> {
+    let meant = meant(message, day);
+    if meant.is_empty() || meant.len() == MAX_DATES {
+        return None;
+    }
+    let mut rest = message.to_owned();
+    for Meant { expression, .. } in &meant {
+        rest = rest.replace(expression, " ");
+    }
+    let rest = rest.to_lowercase();
+    let other = rest.contains(|c: char| c.is_ascii_digit())
+        || OF_TIME.iter().any(|word| rest.contains(word))
+        || rest.contains(numerals::is_chinese);
+    (!other).then_some(meant)
 }
 
 /// The length of an expression that begins there, and its days from that day.
@@ -231,6 +255,22 @@ mod tests {
             "我在天下周一饭店",
         ] {
             assert_eq!(told(message, TODAY), Vec::<String>::new(), "{message}");
+        }
+    }
+
+    #[test]
+    fn all_of_them_are_known_only_if_nothing_else_names_a_day() {
+        assert_eq!(all_meant("下周三去上海", TODAY).map(|m| m.len()), Some(1));
+        assert_eq!(all_meant("I fly tomorrow", TODAY).map(|m| m.len()), Some(1));
+        for message in [
+            "去上海",
+            "下周三开始休三天",
+            "明天到周五",
+            "明天是我生日",
+            "下周三改到5号",
+            "I fly tomorrow until Friday",
+        ] {
+            assert_eq!(all_meant(message, TODAY), None, "{message}");
         }
     }
 

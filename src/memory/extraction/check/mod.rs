@@ -10,6 +10,7 @@
 //! | has a number, code or date that nobody said | asked again | dropped |
 //! | has nothing in common with the message | asked again | dropped |
 //! | has a word in another script that nobody said (a translated name) | asked again | kept |
+//! | has another date than the one that the message means for certain | asked again | kept |
 //!
 //! A statement that only says what a known memory says repeats it, whether or not the model saw
 //! that. Claims that are not believed cost the claim and not the statement: a number of no known
@@ -25,13 +26,14 @@ mod unwanted;
 use std::collections::HashSet;
 
 use jiff::Zoned;
+use jiff::civil::Date;
 
 use self::said::Said;
 use self::script::{Script, squeezed};
 use self::unwanted::Unwanted;
 use super::answer::Statement;
 use super::prompt::quoted;
-use super::{Known, prompt};
+use super::{Known, dates, prompt};
 use crate::memory::terms;
 
 /// Most known memories that one statement outdates. One that outdates everything is a model that
@@ -49,6 +51,8 @@ const COMMON_HAN: &str = "我你他她它们的是了在有不和也就都这那
 pub(super) struct Check<'a> {
     message: &'a str,
     known: &'a [Known],
+    /// The day of the message, where the person is.
+    day: Date,
     /// The message and the known memories.
     sources: String,
     figures: Said,
@@ -76,6 +80,7 @@ impl<'a> Check<'a> {
         Self {
             message,
             known: shown,
+            day: said_at.date(),
             figures: Said::new(message, texts(), said_at),
             characters: characters(message).collect(),
             words: stems(message).collect(),
@@ -128,8 +133,31 @@ impl<'a> Check<'a> {
         if !self.is_grounded(text) {
             return Some(format!("{shown} is not what the message says"));
         }
-        let word = script::translated_word(text, &self.sources).filter(|_| !last)?;
-        Some(format!("{shown} has {}: keep the words of the message", quoted(&word)))
+        if last {
+            return None;
+        }
+        if let Some(word) = script::translated_word(text, &self.sources) {
+            return Some(format!("{shown} has {}: keep the words of the message", quoted(&word)));
+        }
+        self.wrong_date(text).map(|told| format!("{shown}: {told}"))
+    }
+
+    /// What the dates of the message are, if a statement has another one.
+    fn wrong_date(&self, text: &str) -> Option<String> {
+        let meant = dates::all_meant(self.message, self.day)?;
+        let normal = figure::normal(text);
+        let figures = figure::figures(&normal);
+        let other = figures.iter().filter_map(|figure| figure.text.get(..10)?.parse().ok()).any(
+            |date: Date| {
+                // A known memory may be referred to with its date.
+                let known = self.known.iter().any(|known| known.text.contains(&date.to_string()));
+                date != self.day && !known && meant.iter().all(|meant| meant.date != date)
+            },
+        );
+        other.then(|| {
+            let told = meant.iter().map(|m| format!("{} is {}", quoted(m.expression), m.date));
+            told.collect::<Vec<_>>().join(", ")
+        })
     }
 
     /// Whether anything of the statement is of the message. Texts in scripts whose words are not
@@ -264,6 +292,16 @@ mod tests {
     fn a_translated_name_is_kept_in_the_end() {
         let text = "我在 Alibaba Cloud 上班";
         assert_eq!(judge("我在阿里云上班", &[], statement(text, &[], None), true).kept.len(), 1);
+    }
+
+    #[test]
+    fn a_date_counted_wrong_is_told_right() {
+        let wrong = statement("我 2026-11-25 去上海", &[], None);
+        let verdict = judge("下周三我去上海", &[], wrong.clone(), false);
+        assert!(verdict.wrong[0].contains("\"下周三\" is 2026-12-02"), "{:?}", verdict.wrong);
+        assert_eq!(judge("下周三我去上海", &[], wrong, true).kept.len(), 1);
+        assert!(is_kept("下周三我去上海", "我 2026-12-02 去上海"));
+        assert!(is_kept("下周三我去上海，待三天", "我 2026-12-02 到 2026-12-04 去上海"));
     }
 
     #[test]
