@@ -173,7 +173,7 @@ async fn what_fails_at_the_endpoint_is_an_error_and_never_nothing() {
         (vec![Reply::Unauthorized], LlmError::Unauthorized, false),
         (vec![Reply::ContentFilter], LlmError::Refused, true),
         (vec![Reply::TooLong], LlmError::ContextTooLong, true),
-        (vec![Reply::CutOff("<think>how shall I".into())], LlmError::OutOfTokens, true),
+        (vec![Reply::CutOff("<think>how shall I".into()); 2], LlmError::OutOfTokens, true),
     ];
     join_all(failures.map(async |(replies, error, blames_message)| {
         let (result, _) = extracted("我叫张三", &[], replies).await;
@@ -205,6 +205,19 @@ async fn a_passing_failure_loses_nothing() {
         assert_eq!(result.unwrap()[0].text, "我叫张三", "{passing:?}");
     }))
     .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_was_too_long_is_given_more_room() {
+    let answer = Reply::text(r#"{"memories":["我叫张三"]}"#);
+    for cut in ["<think>用户说", r#"{"memories":["我叫"#] {
+        let (result, model) =
+            extracted("我叫张三", &[], vec![Reply::CutOff(cut.into()), answer.clone()]).await;
+        assert_eq!(result.unwrap()[0].text, "我叫张三", "{cut}");
+        let asked = model.asked();
+        let room = |at: usize| asked[at].body["max_tokens"].as_u64().unwrap();
+        assert!(room(1) > room(0), "{cut}");
+    }
 }
 
 #[tokio::test]

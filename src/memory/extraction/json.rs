@@ -99,13 +99,13 @@ impl Span {
                     let escaped = characters.next().map(|(_, escaped)| escaped);
                     span.escape(escaped);
                 } else if c == end && ends_here(rest) {
-                    span.plain.push(plain_quote(end));
+                    span.plain.push('"');
                     string = None;
                     before = '"';
                     span.element_ends(&open);
                 } else {
-                    // Quoted otherwise in the original, it would end the string now.
-                    if c == '"' && end == '”' {
+                    // One that ends nothing was to be escaped.
+                    if c == '"' {
                         span.plain.push('\\');
                     }
                     span.plain.push(c);
@@ -118,7 +118,7 @@ impl Span {
                 other => other,
             };
             match c {
-                '"' | '\'' | '“' | '‘' if matches!(before, '{' | '[' | ',' | ':') => {
+                '"' | '\'' | '“' | '‘' if matches!(before, '{' | '[' | ',' | ':' | '"') => {
                     let end = match c {
                         '“' => '”',
                         '‘' => '’',
@@ -126,7 +126,7 @@ impl Span {
                     };
                     string = Some(end);
                     span.quoted = true;
-                    span.plain.push(plain_quote(end));
+                    span.plain.push('"');
                     continue;
                 }
                 '{' => open.push('}'),
@@ -192,26 +192,19 @@ impl Span {
     }
 }
 
-/// The plain quote in the place of one that ends a string.
-fn plain_quote(end: char) -> char {
-    match end {
-        '”' => '"',
-        '’' => '\'',
-        plain => plain,
-    }
-}
-
 /// Whether a quote ends its string: what follows is syntax again, or nothing. A comma of the text
 /// itself, after words in quotes, is followed by words.
 fn ends_here(rest: &str) -> bool {
-    let mut following = rest.chars().filter(|c| !c.is_whitespace());
+    let following = rest.trim_start();
+    let comma_missing = following.len() < rest.len() && following.starts_with(['"', '“']);
+    let comment = following.starts_with("//") || following.starts_with("/*");
+    let mut following = following.chars();
     match following.next() {
         None | Some('}' | ']' | ':') => true,
-        Some(',' | '，' | '：') => following.next().is_none_or(|c| {
-            c.is_ascii_alphanumeric()
-                || matches!(c, '"' | '\'' | '“' | '‘' | '{' | '[' | '}' | ']' | '/' | '-')
-        }),
-        Some(_) => false,
+        Some(',' | '，' | '：') => following
+            .find(|c| !c.is_whitespace())
+            .is_none_or(|c| c.is_ascii_alphanumeric() || "\"'“‘{[}]/-".contains(c)),
+        Some(_) => comma_missing || comment,
     }
 }
 

@@ -21,7 +21,7 @@ use jiff::tz::TimeZone;
 use self::answer::Reading;
 use self::check::{Check, Verdict};
 use super::Utterance;
-use crate::llm::{ChatModel, LlmError};
+use crate::llm::{ChatModel, Finish, LlmError};
 
 pub use answer::{NotUnderstood, Statement};
 
@@ -86,15 +86,26 @@ pub async fn extract(
     }
     let check = Check::new(utterance.text, known, &prompt::said_at(utterance, zone));
     let request = prompt::request(utterance, known, zone);
-    let first = model.complete(&request).await?.text;
-    let first_judged = judge(&first, &check, false);
+    let first = match model.complete(&request).await {
+        Ok(completion) => completion,
+        Err(LlmError::OutOfTokens) => {
+            let answer = model.complete(&prompt::roomier(request)).await?.text;
+            let verdict = judge(&answer, &check, true);
+            return combined(Ok(Verdict::default()), verdict).map_err(ExtractError::NotUnderstood);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let first_judged = judge(&first.text, &check, false);
     let wrong = match &first_judged {
         Ok(verdict) if verdict.wrong.is_empty() => return Ok(believed(first_judged)),
         Ok(verdict) => verdict.wrong.clone(),
         Err(error) => vec![error.to_string()],
     };
     tracing::debug!(complaints = wrong.len(), "the model is told what is wrong with its memories");
-    let request = prompt::again(request, &first, &wrong);
+    let mut request = prompt::again(request, &first.text, &wrong);
+    if first.finish == Finish::Length {
+        request = prompt::roomier(request);
+    }
     let second = model.complete(&request).await?.text;
     combined(first_judged, judge(&second, &check, true)).map_err(ExtractError::NotUnderstood)
 }

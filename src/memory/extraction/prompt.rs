@@ -20,6 +20,8 @@ const MAX_KNOWN_CHARS: usize = 300;
 /// Longest answer, in tokens. The statements need a tenth of it; models that think first do so
 /// out of the same budget.
 pub(super) const ANSWER_TOKENS: usize = 2_048;
+/// Longest answer of a model to which that was not enough; older ones refuse to be asked for more.
+const MOST_ANSWER_TOKENS: usize = 4_096;
 /// How much of an answer that could not be used is shown to the model again, in characters.
 const MAX_SHOWN_CHARS: usize = 2_000;
 
@@ -64,6 +66,12 @@ pub(super) fn again(mut request: ChatRequest, answer: &str, wrong: &[String]) ->
     );
     request.messages.push(ChatMessage::new(Role::Assistant, shown));
     request.messages.push(ChatMessage::new(Role::User, complaint));
+    request
+}
+
+/// The same request, with room for a longer answer.
+pub(super) fn roomier(mut request: ChatRequest) -> ChatRequest {
+    request.max_tokens = MOST_ANSWER_TOKENS;
     request
 }
 
