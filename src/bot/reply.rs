@@ -129,7 +129,7 @@ impl Replier {
     async fn offline(&self, question: &Question<'_>) -> Result<Reply> {
         let recalled = self.memory.recall(question.scope, question.text, self.recall_limit).await?;
         let recalled: Vec<String> = recalled.into_iter().map(|r| r.record.text).collect();
-        let first = !self.store.was_told(question.scope.user_id(), OFFLINE_NOTICE).await?;
+        let first = !self.store.was_told(&question.scope.owner(), OFFLINE_NOTICE).await?;
         let text = offline::answer(&offline::Question {
             text: question.text,
             recalled: &recalled,

@@ -15,6 +15,7 @@ use crate::config::{self, Settings, Sources};
 use crate::memory::Memory;
 use crate::service::control;
 use crate::store::sqlite::{Options, SqliteStore};
+use crate::telemetry::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 
 /// The store of the packaged service; its unit has `StateDirectory=dingbot`.
@@ -103,7 +104,8 @@ impl Workplace {
         let options = Options { create, ..Options::new(path, Arc::clone(&metrics)) };
         let store = Arc::new(SqliteStore::open(options)?);
         let kept: Arc<dyn crate::store::Store> = Arc::clone(&store) as _;
-        let memory = Arc::new(Memory::new(kept, Arc::clone(&metrics), settings.memory.extract));
+        let memory =
+            Arc::new(Memory::new(&settings.memory, kept, Arc::clone(&metrics), Clock::System));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -31,6 +31,7 @@ pub const CODES: &[&str] = &[
     "published_on_loopback",
     "container_port_mismatch",
     "docker_unseen",
+    "docker_stopped",
     "docker_broken",
     // Listening
     "listening",

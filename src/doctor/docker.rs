@@ -1,7 +1,7 @@
 //! The containers of this host, as the Docker Engine tells of them.
 //!
 //! Asked over its socket, so that no Docker client is needed: doctor may itself run in a container
-//! that has the socket mounted. Source: Docker Engine API, version 1.41.
+//! that has the socket mounted. Source: Docker Engine API, versions 1.41 to 1.52.
 
 mod inspected;
 mod logs;
@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 pub(super) use self::inspected::{Container, Published, State};
+use super::command;
 use super::facts::Facts;
 use crate::outbound;
 
@@ -23,8 +24,10 @@ use crate::outbound;
 const LIMIT: Duration = Duration::from_millis(1_500);
 /// Where the engine listens unless `DOCKER_HOST` names another place.
 const SOCKET: &str = "/var/run/docker.sock";
-/// The version of the API, which engines have had since 2020.
-const API: &str = "http://docker/v1.41";
+/// The API of the engine behind the socket.
+const API: &str = "http://docker";
+/// The version that is asked for when the engine names none; engines have had it since 2020.
+const VERSION: &str = "1.41";
 /// Of all containers so many are looked into.
 const MOST: usize = 8;
 /// Parts of names by which a container of the bot is known, that of the replaced service too.
@@ -40,6 +43,8 @@ pub(super) enum Docker {
     Absent,
     /// There is one, and this user may not ask it.
     Forbidden(PathBuf),
+    /// There is one, and it does not run.
+    Stopped,
     /// There is one, and it does not answer as it should.
     Broken(String),
     /// The containers of the bot, running or not.
@@ -51,7 +56,7 @@ impl Docker {
     pub(super) fn containers(&self) -> &[Container] {
         match self {
             Self::Containers(containers) => containers,
-            Self::Absent | Self::Forbidden(_) | Self::Broken(_) => &[],
+            Self::Absent | Self::Forbidden(_) | Self::Stopped | Self::Broken(_) => &[],
         }
     }
 }
@@ -71,12 +76,25 @@ pub(super) async fn find(facts: &Facts) -> Docker {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             return Docker::Forbidden(socket);
         }
+        Err(_) if is_stopped().await => return Docker::Stopped,
         Err(_) => return Docker::Absent,
     }
-    match Engine::new(socket) {
-        Ok(engine) => engine.containers().await.unwrap_or_else(Docker::Broken),
-        Err(error) => Docker::Broken(error.to_string()),
+    let engine = match Engine::new(socket) {
+        Ok(engine) => engine,
+        Err(error) => return Docker::Broken(error.to_string()),
+    };
+    match engine.containers().await {
+        Ok(containers) => Docker::Containers(containers),
+        Err(why) => Docker::Broken(why),
     }
+}
+
+/// Whether Docker is installed as a service that does not run.
+async fn is_stopped() -> bool {
+    let arguments = ["show", "docker.service", "--property", "LoadState,ActiveState"];
+    let state = command::output("systemctl", &arguments).await.unwrap_or_default();
+    let is = |line: &str| state.lines().any(|it| it == line);
+    is("LoadState=loaded") && !is("ActiveState=active")
 }
 
 /// A container, as the list has it.
@@ -94,18 +112,34 @@ struct Listed {
     labels: Option<std::collections::HashMap<String, String>>,
 }
 
+/// Of these containers those that run the bot.
+fn bots(listed: Vec<Listed>) -> Vec<Listed> {
+    let listed: Vec<Listed> = listed.into_iter().filter(|it| !it.runs_once()).collect();
+    // What stands beside a bot is often called after it, such as `dingbot-nginx-1`.
+    let is = if listed.iter().any(Listed::is_bot) { Listed::is_bot } else { Listed::is_called_so };
+    listed.into_iter().filter(is).collect()
+}
+
 impl Listed {
-    /// Whether it runs the bot: by its image's label, or by what it is called.
+    /// Whether it runs the bot, by its image or by its program.
     fn is_bot(&self) -> bool {
-        if self.runs_once() {
-            return false;
+        let program = self.command.split_whitespace().next().unwrap_or_default();
+        let repository = self.image.rsplit('/').next().unwrap_or_default();
+        self.label("org.opencontainers.image.title") == Some("dingbot")
+            || is_name(repository)
+            || is_name(program.rsplit('/').next().unwrap_or_default())
+    }
+
+    /// Whether its name says so; in a project of Compose the name of its service.
+    fn is_called_so(&self) -> bool {
+        match self.label("com.docker.compose.service") {
+            Some(service) => is_name(service),
+            None => self.names.iter().any(|name| is_name(name)),
         }
-        let label = self.labels.as_ref().and_then(|it| it.get("org.opencontainers.image.title"));
-        if label.is_some_and(|title| title == "dingbot") {
-            return true;
-        }
-        let named = |text: &str| NAMES.iter().any(|name| text.to_lowercase().contains(name));
-        self.names.iter().any(|name| named(name)) || named(&self.image) || named(&self.command)
+    }
+
+    fn label(&self, name: &str) -> Option<&str> {
+        self.labels.as_ref()?.get(name).map(String::as_str)
     }
 
     /// Whether it runs another command of the program: doctor itself, for one.
@@ -116,6 +150,11 @@ impl Listed {
     }
 }
 
+/// Whether it is a name of the bot, or contains one.
+fn is_name(text: &str) -> bool {
+    NAMES.iter().any(|name| text.to_lowercase().contains(name))
+}
+
 struct Engine(reqwest::Client);
 
 impl Engine {
@@ -123,33 +162,42 @@ impl Engine {
         Ok(Self(outbound::socket_client(socket, LIMIT)?))
     }
 
-    async fn containers(&self) -> Result<Docker, String> {
-        let listed: Vec<Listed> = self.get("/containers/json?all=1").await?;
-        let bots: Vec<Listed> = listed.into_iter().filter(Listed::is_bot).take(MOST).collect();
-        let containers = bots.iter().map(|it| self.inspect(&it.id));
-        let containers = join_all(containers).await.into_iter().flatten().collect();
-        Ok(Docker::Containers(containers))
+    /// The address of the API in the engine's own version: newer ones refuse what was usual.
+    async fn api(&self) -> Result<String, String> {
+        let answer = self.0.get(format!("{API}/_ping")).send().await;
+        let answer = answer.map_err(|error| error.without_url().to_string())?;
+        let version = answer.headers().get("api-version").and_then(|it| it.to_str().ok());
+        Ok(format!("{API}/v{}", version.unwrap_or(VERSION)))
+    }
+
+    async fn containers(&self) -> Result<Vec<Container>, String> {
+        let api = self.api().await?;
+        let listed: Vec<Listed> = self.get(&format!("{api}/containers/json?all=1")).await?;
+        let bots: Vec<Listed> = bots(listed).into_iter().take(MOST).collect();
+        let containers = bots.iter().map(|it| self.inspect(&api, &it.id));
+        Ok(join_all(containers).await.into_iter().flatten().collect())
     }
 
     /// What the engine knows of a container, with its last words when it does not run.
-    async fn inspect(&self, id: &str) -> Option<Container> {
+    async fn inspect(&self, api: &str, id: &str) -> Option<Container> {
         let inspected: inspected::Inspected =
-            self.get(&format!("/containers/{id}/json")).await.ok()?;
+            self.get(&format!("{api}/containers/{id}/json")).await.ok()?;
         let mut container = Container::from(inspected);
         if container.state != State::Running {
-            container.last_words = self.last_words(id).await;
+            container.last_words = self.last_words(api, id).await;
         }
         Some(container)
     }
 
-    async fn last_words(&self, id: &str) -> Option<String> {
-        let path = format!("{API}/containers/{id}/logs?stdout=1&stderr=1&tail=20");
-        let answer = self.0.get(path).send().await.ok()?;
+    async fn last_words(&self, api: &str, id: &str) -> Option<String> {
+        let path = format!("{api}/containers/{id}/logs?stdout=1&stderr=1&tail=20");
+        // Some keep the log where the engine cannot read it.
+        let answer = self.0.get(path).send().await.ok()?.error_for_status().ok()?;
         logs::last_words(&answer.bytes().await.ok()?)
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
-        let answer = self.0.get(format!("{API}{path}")).send().await;
+    async fn get<T: DeserializeOwned>(&self, url: &str) -> Result<T, String> {
+        let answer = self.0.get(url).send().await;
         let answer = answer.and_then(reqwest::Response::error_for_status);
         let read = async { answer?.json().await };
         read.await.map_err(|error: reqwest::Error| error.without_url().to_string())
@@ -160,9 +208,14 @@ impl Engine {
 mod tests {
     use super::*;
 
+    fn of(listed: serde_json::Value) -> Vec<String> {
+        let listed: Vec<Listed> = serde_json::from_value(listed).unwrap();
+        bots(listed).into_iter().map(|it| it.id).collect()
+    }
+
     #[test]
     fn the_bot_is_known_by_its_label_or_its_name() {
-        let listed = |json| serde_json::from_value::<Listed>(json).unwrap().is_bot();
+        let listed = |json| !of(serde_json::json!([json])).is_empty();
         assert!(listed(serde_json::json!({"Id": "1", "Names": ["/web"], "Image": "r/x",
             "Labels": {"org.opencontainers.image.title": "dingbot"}})));
         assert!(listed(serde_json::json!({"Id": "1", "Names": ["/dinghook-mem0-container"]})));
@@ -177,5 +230,19 @@ mod tests {
         }
         assert!(!listed(serde_json::json!({"Id": "1", "Names": ["/redis"], "Image": "redis",
             "Command": "redis-server", "Labels": null})));
+    }
+
+    #[test]
+    fn what_is_called_after_the_bot_is_none() {
+        let beside = |name: &str, image: &str| {
+            serde_json::json!({"Id": name, "Names": [format!("/dingbot-{name}-1")], "Image": image,
+                "Command": "/entrypoint.sh", "Labels": {"com.docker.compose.project": "dingbot",
+                "com.docker.compose.service": name}})
+        };
+        let bot = serde_json::json!({"Id": "bot", "Names": ["/web"], "Image": "hub/dingbot:1"});
+        assert_eq!(of(serde_json::json!([beside("nginx", "nginx:1"), bot])), ["bot"]);
+        // A bot of one's own image, which only its name tells.
+        let own = beside("dinghook", "sha256:0123");
+        assert_eq!(of(serde_json::json!([beside("redis", "redis:7"), own])), ["dinghook"]);
     }
 }

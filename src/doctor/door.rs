@@ -94,7 +94,7 @@ fn of_container(container: &Container) -> Vec<Door> {
     let published = if right.is_empty() { all } else { right };
     published
         .into_iter()
-        .filter(|_| container.state != State::Created || container.error.is_empty())
+        .filter(|_| container.state == State::Running || container.error.is_empty())
         .map(|it| Door {
             port: it.port,
             bound: it.bound.clone(),

@@ -6,18 +6,21 @@
 //! packet pass, the finding says so.
 
 mod chains;
+mod interfaces;
 mod iptables;
 mod nft;
 mod packet;
 mod remedy;
 #[cfg(test)]
 mod tests;
+mod way;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use self::chains::{Fate, Hook, Keeper, Place};
-use self::packet::Packet;
+use self::chains::{Fate, Keeper, Place};
+use self::packet::Stage;
 use self::remedy::Manager;
+use self::way::{Leg, Way};
 use super::command::{self, CommandError};
 use super::door::Door;
 use super::facts::Facts;
@@ -31,7 +34,8 @@ const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 /// The rules of this host.
 #[derive(Debug, Default)]
 struct Rules {
-    nft: serde_json::Value,
+    nft: nft::Ruleset,
+    /// As text: it has addresses the way people write them.
     listing: String,
     iptables: [String; 2],
     legacy: [String; 2],
@@ -48,18 +52,30 @@ pub(super) async fn look(facts: &Facts) -> Vec<Finding> {
         Err(error) => return vec![unreadable(&error)],
     };
     let v6 = has_ipv6(facts).await;
-    let mut findings = Vec::new();
-    for door in doors.iter().filter(|door| !door.is_local()) {
-        let mut ways = vec![Way::of(facts, door, false).await];
+    let outer: Vec<Door> = doors.iter().filter(|door| !door.is_local()).cloned().collect();
+    let mut ways = Vec::new();
+    for door in &outer {
+        ways.push(Way::of(facts, door, false).await);
         if v6 && door.bound.iter().any(|bound| bound.is_ipv6()) {
             ways.push(Way::of(facts, door, true).await);
         }
-        findings.extend(ways.iter().filter_map(|way| way.obstacle(&rules)));
     }
-    if findings.is_empty() && doors.iter().any(|door| !door.is_local()) {
-        findings.push(open(&rules, doors));
+    // Sets of addresses can be long.
+    let judge = move || {
+        let mut findings: Vec<Finding> = Vec::new();
+        for door in &outer {
+            let mut ways = ways.iter().filter(|way| way.door == *door);
+            findings.extend(ways.find_map(|way| way.obstacle(&rules)));
+        }
+        if findings.is_empty() && !outer.is_empty() {
+            findings.push(open(&rules, &outer));
+        }
+        findings
+    };
+    match tokio::task::spawn_blocking(judge).await {
+        Ok(findings) => findings,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
-    findings
 }
 
 /// Whether the host has an address that the outside reaches by IPv6.
@@ -100,120 +116,92 @@ impl Rules {
             Err(error) => return Err(error),
         };
         let listing = listing.unwrap_or_default();
+        let nft = nft::Ruleset::new(nft, &listing);
         let (iptables, legacy) = ([v4.0, v6.0], [v4.1, v6.1]);
         Ok(Self { nft, listing, iptables, legacy, manager })
     }
 
-    /// What becomes of a packet at `hook`.
-    fn fate(&self, packet: &Packet, hook: Hook) -> Fate {
+    /// What becomes of a packet on a leg of its way.
+    fn fate(&self, Leg { hook, priorities, packet }: &Leg) -> Fate {
         let family = usize::from(packet.v6);
-        let mut chains = nft::chains(&self.nft, &self.listing, packet);
-        chains.extend(iptables::chains(&self.iptables[family], packet));
-        match chains::fate(&chains, hook) {
-            Fate::Passes => {
-                let legacy = iptables::chains(&self.legacy[family], packet);
-                chains::fate(&legacy, hook)
+        let theirs = self.nft.of_iptables(&self.iptables);
+        let is_others = |table: &str| self.nft.has(table) && !theirs.contains(table);
+        let number = |table: &str, name: &str| self.nft.number(table, name);
+        let mut chains = self.nft.chains(packet, &theirs);
+        chains.extend(iptables::chains(&self.iptables[family], packet, is_others, number));
+        match chains::fate(&chains, *hook, priorities) {
+            Fate::Passes(perhaps) => {
+                let legacy = iptables::chains(&self.legacy[family], packet, |_| false, |_, _| 0);
+                match chains::fate(&legacy, *hook, priorities) {
+                    Fate::Passes(other) => Fate::Passes(perhaps.or(other)),
+                    fate => fate,
+                }
             }
             fate => fate,
         }
     }
 
-    /// How many base chains there are that could stop something.
-    fn is_empty(&self) -> bool {
-        let rules = self.nft["nftables"]
-            .as_array()
-            .is_some_and(|all| all.iter().any(|object| object.get("rule").is_some()));
+    /// Whether some rule sends connections on to this place.
+    fn translate(&self, address: IpAddr, port: u16) -> bool {
+        let place = SocketAddr::new(address, port).to_string();
+        let texts = self.iptables.iter().chain(&self.legacy).chain([&self.listing]);
+        texts.into_iter().any(|text| {
+            text.match_indices(&place).any(|(at, _)| {
+                !text[at + place.len()..].starts_with(|next: char| next.is_ascii_digit())
+            })
+        })
+    }
+
+    /// Whether some rule gives packets a mark.
+    fn mark(&self) -> bool {
         let saved = self.iptables.iter().chain(&self.legacy);
-        !rules && !saved.into_iter().any(|saved| saved.contains("\n-A "))
+        let marks =
+            |text: &String| ["MARK --", "mark set"].iter().any(|words| text.contains(words));
+        saved.chain([&self.listing]).any(marks)
+    }
+
+    /// Whether nothing could stop anything.
+    fn is_empty(&self) -> bool {
+        let mut saved = self.iptables.iter().chain(&self.legacy);
+        let stops = |saved: &String| saved.contains("\n-A ") || saved.contains(" DROP [");
+        self.nft.is_empty() && !saved.any(stops)
     }
 }
 
-/// The way of a packet to a door: its legs, each with the hook that it passes.
-struct Way<'a> {
-    door: &'a Door,
-    v6: bool,
-    legs: Vec<(Hook, Packet)>,
-    forwarded: bool,
-}
-
-impl<'a> Way<'a> {
-    async fn of(facts: &Facts, door: &'a Door, v6: bool) -> Self {
-        let packet = Packet {
-            source: facts.visitor().map(|network| network.addr()).filter(|it| it.is_ipv6() == v6),
-            v6,
-            port: door.port,
-            destination: None,
-            from: packet::outer_interfaces(v6),
-            forwarded: false,
-        };
-        let containers = facts.docker().await.containers();
-        let behind = door.container.as_ref().and_then(|behind| {
-            let container = containers.iter().find(|it| it.name == behind.name)?;
-            let address = container.addresses.iter().copied().find(|it| it.is_ipv6() == v6)?;
-            (!container.host_network).then_some((address, behind.port))
-        });
-        let mut legs = vec![(Hook::Prerouting, packet.clone())];
-        match behind {
-            // Docker's own rules translate the address; then the packet is passed on.
-            Some((address, port)) => legs.push((
-                Hook::Forward,
-                Packet { port, destination: Some(address), forwarded: true, ..packet },
-            )),
-            // A process of this host takes it, docker-proxy or the bot.
-            None => legs.push((Hook::Input, packet)),
-        }
-        Self { door, v6, legs, forwarded: behind.is_some() }
-    }
-
-    /// Where the way ends before the door.
+impl Way {
+    /// Where the way ends before the door, or might.
     fn obstacle(&self, rules: &Rules) -> Option<Finding> {
-        for (hook, packet) in &self.legs {
-            let (rejected, place) = match rules.fate(packet, *hook) {
-                Fate::Passes => continue,
+        let container = self.container(|address, port| rules.translate(address, port));
+        let mut perhaps = None;
+        for leg in self.legs(container, rules.mark()) {
+            let (rejected, place) = match rules.fate(&leg) {
+                Fate::Passes(Some(place)) => {
+                    perhaps.get_or_insert((leg, place));
+                    continue;
+                }
+                Fate::Passes(None) => continue,
                 Fate::Dropped(place) => (false, place),
                 Fate::Rejected(place) => (true, place),
             };
-            return Some(self.stopped(rules, *hook, packet, rejected, &place));
+            return Some(self.stopped(rules, &leg, rejected, &place));
         }
         let forwards = std::fs::read_to_string(FORWARDING);
         let forwards = forwards.map_or(true, |value| value.trim() != "0");
-        (self.forwarded && !self.v6 && !forwards).then(|| no_forwarding(self.door.port))
+        if container.is_some() && !self.v6 && !forwards {
+            return Some(no_forwarding(self.door.port));
+        }
+        perhaps.map(|(leg, place)| self.unclear(rules, &leg, &place))
     }
 
-    fn stopped(
-        &self,
-        rules: &Rules,
-        hook: Hook,
-        packet: &Packet,
-        rejected: bool,
-        place: &Place,
-    ) -> Finding {
-        let port = self.door.port;
-        let who = rules.manager.map_or("", Manager::name);
-        let by = match place.keeper {
-            Keeper::Nftables => "nftables",
-            Keeper::Iptables => "iptables",
-        };
-        let by = if who.is_empty() { by.to_owned() } else { format!("{who}, {by}") };
-        let rule = match &place.rule {
-            Some(rule) => format!("{} {}: {rule}", place.table, place.chain),
-            None => format!("{} {}: policy drop", place.table, place.chain),
-        };
-        let family = if self.v6 { "IPv6" } else { "IPv4" };
+    fn stopped(&self, rules: &Rules, leg: &Leg, rejected: bool, place: &Place) -> Finding {
+        let (by, rule) = (by(rules, place), words_of(place));
         let (zh, en) = if rejected { ("拒绝", "rejects") } else { ("丢弃", "drops") };
-        let what = if hook == Hook::Forward {
-            ("转发给容器的", "on to the container ")
-        } else {
-            ("", "")
-        };
+        let what = self.what(leg);
         let seen = Text::new(
-            format!("主机防火墙（{by}）{zh}{}发往 TCP {port} 的新连接（{family}）：{rule}", what.0),
-            format!(
-                "the host's firewall ({by}) {en} new connections {}to TCP {port} ({family}): {rule}",
-                what.1
-            ),
+            format!("主机防火墙（{by}）{zh}{}：{rule}", what.0),
+            format!("the host's firewall ({by}) {en} {}: {rule}", what.1),
         );
-        let remedy = remedy::to_pass(rules.manager, place, packet, hook);
+        let remedy = remedy::to_pass(rules.manager, place, &leg.packet);
         if let Some(doubt) = &place.doubt {
             let seen = Text::new(
                 format!("{}；不过这一条可能放行，这里判断不了：{doubt}", seen.chinese()),
@@ -224,12 +212,75 @@ impl<'a> Way<'a> {
             );
             return Finding::unseen("firewall_unclear", seen, remedy);
         }
-        let code = match (hook, rejected) {
-            (Hook::Forward, _) => "forwarding_dropped",
-            (_, true) => "firewall_rejects",
-            (_, false) => "firewall_drops",
+        // The caller is not told that an answer was rejected: that is between the host and itself.
+        let is_told = rejected && leg.packet.is_from_caller();
+        let code = match (leg.packet.forwarded, is_told) {
+            (true, _) => "forwarding_dropped",
+            (false, true) => "firewall_rejects",
+            (false, false) => "firewall_drops",
         };
         Finding::failed(code, Depth::Firewall, seen, remedy)
+    }
+
+    fn unclear(&self, rules: &Rules, leg: &Leg, place: &Place) -> Finding {
+        let (by, rule) = (by(rules, place), words_of(place));
+        let what = self.what(leg);
+        Finding::unseen(
+            "firewall_unclear",
+            Text::new(
+                format!("主机防火墙（{by}）可能拦截{}，这里判断不了：{rule}", what.0),
+                format!(
+                    "the host's firewall ({by}) may stop {}, which is not understood here: {rule}",
+                    what.1
+                ),
+            ),
+            remedy::to_pass(rules.manager, place, &leg.packet),
+        )
+    }
+
+    /// Which packets, in Chinese and in English.
+    fn what(&self, leg: &Leg) -> (String, String) {
+        let port = self.door.port;
+        let family = if self.v6 { "IPv6" } else { "IPv4" };
+        let (zh, en) =
+            if leg.packet.forwarded { ("容器", " of the container") } else { ("", "") };
+        let on = if leg.packet.forwarded {
+            ("转发给容器的", "on to the container ")
+        } else {
+            ("", "")
+        };
+        match leg.packet.stage {
+            Stage::Opening => (
+                format!("{}发往 TCP {port} 的新连接（{family}）", on.0),
+                format!("new connections {}to TCP {port} ({family})", on.1),
+            ),
+            Stage::Answer => (
+                format!("{zh}从 TCP {port} 发出的应答（{family}）"),
+                format!("the answers{en} from TCP {port} ({family})"),
+            ),
+            Stage::Following => (
+                format!("{}发往 TCP {port} 的后续报文（{family}），连接建立后就不通", on.0),
+                format!("what follows in connections {}to TCP {port} ({family})", on.1),
+            ),
+        }
+    }
+}
+
+/// Who keeps the rule.
+fn by(rules: &Rules, place: &Place) -> String {
+    let by = match place.keeper {
+        Keeper::Nftables => "nftables",
+        Keeper::Iptables => "iptables",
+    };
+    rules.manager.map_or_else(|| by.to_owned(), |manager| format!("{}, {by}", manager.name()))
+}
+
+/// The rule, with where it stands.
+fn words_of(place: &Place) -> String {
+    let Place { table, chain, .. } = place;
+    match &place.rule {
+        Some(rule) => format!("{table} {chain}: {rule}"),
+        None => format!("{table} {chain}: policy drop"),
     }
 }
 
@@ -253,8 +304,7 @@ fn no_forwarding(port: u16) -> Finding {
 }
 
 fn open(rules: &Rules, doors: &[Door]) -> Finding {
-    let ports: Vec<String> =
-        doors.iter().filter(|door| !door.is_local()).map(|door| door.port.to_string()).collect();
+    let ports: Vec<String> = doors.iter().map(|door| door.port.to_string()).collect();
     let ports = ports.join(", ");
     if rules.is_empty() {
         return Finding::fine(

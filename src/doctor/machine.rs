@@ -11,7 +11,7 @@ use super::finding::{Depth, Finding, Remedy, Text};
 /// Where the kernel keeps the name of this host.
 const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 /// Interfaces that lead to containers and virtual machines of this host, and nowhere else.
-const INSIDE: [&str; 10] =
+pub(super) const INSIDE: [&str; 10] =
     ["docker", "br-", "veth", "virbr", "lxcbr", "lxdbr", "podman", "cni", "flannel", "cali"];
 /// The metadata service, where a host has it as an address of its own.
 const METADATA: IpAddr = IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200));

@@ -28,7 +28,9 @@ pub(super) async fn look(facts: &Facts) -> Vec<Finding> {
     match docker {
         Docker::Forbidden(socket) => findings.push(unseen_docker(&socket.display().to_string())),
         Docker::Broken(why) => findings.push(broken_docker(why)),
-        Docker::Absent | Docker::Containers(_) => {}
+        // It is of no concern to a bot that is no container.
+        Docker::Stopped if findings.is_empty() => findings.push(stopped_docker()),
+        Docker::Stopped | Docker::Absent | Docker::Containers(_) => {}
     }
     let running = unit.iter().filter(|unit| unit.active == "active").count()
         + containers.iter().filter(|it| it.state == super::docker::State::Running).count()
@@ -36,7 +38,8 @@ pub(super) async fn look(facts: &Facts) -> Vec<Finding> {
     if running > 1 {
         findings.push(several(running));
     }
-    if findings.iter().all(|it| matches!(it.code, "docker_unseen" | "docker_broken")) {
+    // Containers that cannot be seen are not missing.
+    if findings.is_empty() {
         findings.push(none());
     }
     findings
@@ -95,6 +98,24 @@ fn unseen_docker(socket: &str) -> Finding {
             format!("Docker ({socket}) is closed to this user: containers cannot be seen"),
         ),
         Remedy::new(Text::new("用 root 运行", "Run it as root")).command("sudo dingbot doctor"),
+    )
+}
+
+fn stopped_docker() -> Finding {
+    Finding::failed(
+        "docker_stopped",
+        Depth::Service,
+        Text::new(
+            "Docker 没有运行，容器也都没有运行；除了容器，本机没有别的 dingbot",
+            "Docker does not run, and no container either; besides containers there is no dingbot \
+             on this host",
+        ),
+        Remedy::new(Text::new(
+            "启动 Docker，并让它开机自启；容器没有跟着启动时再启动容器",
+            "Start Docker, now and at every boot; then the container, unless it starts by itself",
+        ))
+        .command("sudo systemctl enable --now docker")
+        .command("docker ps --all"),
     )
 }
 

@@ -133,11 +133,11 @@ fn owner(process: &Process) -> Option<Owner> {
     Some(Owner { pid: process.pid, name: process.stat().ok()?.comm })
 }
 
-/// Whether its command line is `…/dingbot serve …`.
+/// Whether its command line is `…/dingbot … serve …`.
 fn is_bot(process: &Process) -> bool {
     let Ok(command) = process.cmdline() else { return false };
     let program = command.first().map(|it| it.rsplit('/').next().unwrap_or(it));
-    program == Some("dingbot") && command.get(1).is_some_and(|it| it == "serve")
+    program == Some("dingbot") && command.iter().skip(1).any(|it| it == "serve")
 }
 
 /// Whether a process is in the network of this one; nothing, when that cannot be seen: it is

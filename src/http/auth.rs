@@ -4,10 +4,12 @@
 //! A key that is sent must be right, from wherever it comes: a wrong one that works on loopback
 //! would be found out on the day the caller moves.
 
+use std::net::IpAddr;
+
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 use warp::Filter;
-use warp::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use warp::http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName};
 use warp::reject::Rejection;
 
 use super::client::ClientAddress;
@@ -99,6 +101,24 @@ pub fn guard(
             std::future::ready(admitted)
         })
         .untuple_one()
+}
+
+/// Whether a caller sends a key, right or wrong: a page in a browser cannot have its reader's browser
+/// do that for another server without being asked.
+pub(super) fn sends_key(headers: &HeaderMap) -> bool {
+    headers.contains_key(API_KEY) || headers.contains_key(AUTHORIZATION)
+}
+
+/// Whether a request was sent to this host by a name that nobody else can have: an address, or
+/// `localhost`. A stranger's name can be made to lead here, and his page would then be at home.
+pub(super) fn names_this_host(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else { return true };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
 }
 
 fn unknown_credentials() -> Denied {
@@ -196,6 +216,17 @@ mod tests {
                 let response = denied.error.into_response();
                 assert_eq!(response.headers()["www-authenticate"], "Bearer");
             }
+        }
+    }
+
+    #[test]
+    fn a_strangers_name_is_not_this_host() {
+        let named = |host: &str| names_this_host(&headers(&[("host", host)]));
+        for host in ["127.0.0.1:8080", "localhost", "LOCALHOST:1", "[::1]:8080", "[::1]"] {
+            assert!(named(host), "{host}");
+        }
+        for host in ["evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", ""] {
+            assert!(!named(host), "{host}");
         }
     }
 

@@ -25,6 +25,7 @@ use warp::reply::Response;
 use super::client::ClientAddress;
 use super::connection::Peer;
 use super::error::ApiError;
+use super::mem0::paths as mem0;
 use crate::live::Live;
 use crate::telemetry::metrics::Metrics;
 
@@ -33,8 +34,11 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id that is taken over from a caller.
 const MAX_ID: usize = 64;
 
-/// The known paths, as the label `route` has them; the last stands for every other path.
+/// The paths, as the label `route` has them: these, then those of the memory API. The last of these
+/// stands for every other path.
 const ROUTES: [&str; 7] = ["/health", "/webhook", "/metrics", "/", "/help", ALERTS, "other"];
+/// How many labels there are.
+const ALL_ROUTES: usize = ROUTES.len() + mem0::PATHS.len();
 /// The path of alerts; the name of the robot is no label.
 const ALERTS: &str = "/dingtalk/{robot}/send";
 /// The methods, as the label `method` has them; the last stands for every other method.
@@ -88,27 +92,37 @@ impl Ids {
 struct Counters {
     metrics: Arc<Metrics>,
     in_flight: IntGauge,
-    durations: [Histogram; ROUTES.len()],
+    /// `http_request_duration_seconds`; of the memory API made when first needed, for its paths are
+    /// many and most callers use few.
+    durations: [OnceLock<Histogram>; ALL_ROUTES],
     /// `http_requests_total` with code 200; made when first needed, so that a combination that
     /// never occurs is not shown.
-    ok: [[OnceLock<IntCounter>; METHODS.len()]; ROUTES.len()],
+    ok: [[OnceLock<IntCounter>; METHODS.len()]; ALL_ROUTES],
 }
 
 impl Counters {
     fn new(metrics: Arc<Metrics>) -> Self {
-        let duration = |route: &str| metrics.http_request_duration.with_label_values(&[route]);
-        Self {
+        let counters = Self {
             in_flight: metrics.http_requests_in_flight.clone(),
-            durations: ROUTES.map(duration),
-            ok: Default::default(),
+            durations: [const { OnceLock::new() }; ALL_ROUTES],
+            ok: [const { [const { OnceLock::new() }; METHODS.len()] }; ALL_ROUTES],
             metrics,
+        };
+        for route in 0..ROUTES.len() {
+            counters.duration(route);
         }
+        counters
+    }
+
+    fn duration(&self, route: usize) -> &Histogram {
+        let family = &self.metrics.http_request_duration;
+        self.durations[route].get_or_init(|| family.with_label_values(&[label(route)]))
     }
 
     fn count(&self, route: usize, method: usize, status: StatusCode, started: Instant) {
-        self.durations[route].observe(started.elapsed().as_secs_f64());
+        self.duration(route).observe(started.elapsed().as_secs_f64());
         let child = |code: &str| {
-            let labels = [ROUTES[route], METHODS[method], code];
+            let labels = [label(route), METHODS[method], code];
             self.metrics.http_requests.with_label_values(&labels)
         };
         if status == StatusCode::OK {
@@ -119,13 +133,23 @@ impl Counters {
     }
 }
 
-/// The index in [`ROUTES`]; the surfaces take a trailing slash, and so does this.
+/// The label of a route.
+fn label(route: usize) -> &'static str {
+    match route.checked_sub(ROUTES.len()) {
+        None => ROUTES[route],
+        Some(at) => mem0::PATHS[at],
+    }
+}
+
+/// The index of a path's [`label`]; the surfaces take a trailing slash, and so does this.
 fn route_index(path: &str) -> usize {
+    let whole = path;
     let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
     let last = ROUTES.len() - 1;
     let robot = path.strip_prefix("/dingtalk/").and_then(|rest| rest.strip_suffix("/send"));
     let path = if robot.is_some_and(|name| !name.contains('/')) { ALERTS } else { path };
-    ROUTES[..last].iter().position(|route| *route == path).unwrap_or(last)
+    let of_mem0 = || mem0::index(whole).map(|at| ROUTES.len() + at);
+    ROUTES[..last].iter().position(|route| *route == path).or_else(of_mem0).unwrap_or(last)
 }
 
 /// The index in [`METHODS`].
@@ -204,7 +228,7 @@ where
         Box::pin(async move {
             // The routes that only look are asked too often to have one; a message's errors name
             // its request whatever `log.level` says.
-            let span = match ROUTES[route] {
+            let span = match label(route) {
                 "/health" | "/metrics" | "/" | "/help" => Span::none(),
                 _ => tracing::error_span!("request", request_id = id.as_str()),
             };
@@ -214,7 +238,7 @@ where
                 Err(_) => {
                     tracing::error!(
                         request_id = id.as_str(),
-                        route = ROUTES[route],
+                        route = label(route),
                         error_kind = "panic",
                         "a handler panicked"
                     );
@@ -226,7 +250,7 @@ where
             tracing::debug!(
                 request_id = id.as_str(),
                 method = METHODS[method],
-                route = ROUTES[route],
+                route = label(route),
                 status = status.as_u16(),
                 ms = started.elapsed().as_secs_f64() * 1e3,
                 client = client.map(tracing::field::display),
@@ -268,15 +292,17 @@ mod tests {
 
     #[test]
     fn labels_come_from_closed_sets() {
-        assert_eq!(ROUTES[route_index("/health")], "/health");
-        assert_eq!(ROUTES[route_index("/health/")], "/health");
-        assert_eq!(ROUTES[route_index("/")], "/");
-        assert_eq!(ROUTES[route_index("/health/x")], "other");
-        assert_eq!(ROUTES[route_index("other")], "other");
-        assert_eq!(ROUTES[route_index("/dingtalk/ops/send")], ALERTS);
-        assert_eq!(ROUTES[route_index("/dingtalk/any/send/")], ALERTS);
-        for path in ["/dingtalk/a/b/send", "/dingtalk/send", "/dingtalk/ops"] {
-            assert_eq!(ROUTES[route_index(path)], "other");
+        assert_eq!(label(route_index("/health")), "/health");
+        assert_eq!(label(route_index("/health/")), "/health");
+        assert_eq!(label(route_index("/")), "/");
+        assert_eq!(label(route_index("/health/x")), "other");
+        assert_eq!(label(route_index("other")), "other");
+        assert_eq!(label(route_index("/v1/memories/7f/")), "/v1/memories/{id}");
+        assert_eq!(label(route_index("/v2/entities/user/a/b")), "/v2/entities/{type}/{*name}");
+        assert_eq!(label(route_index("/dingtalk/ops/send")), ALERTS);
+        assert_eq!(label(route_index("/dingtalk/any/send/")), ALERTS);
+        for path in ["/dingtalk/a/b/send", "/dingtalk/send", "/dingtalk/ops", "/v1/memory"] {
+            assert_eq!(label(route_index(path)), "other");
         }
         assert_eq!(METHODS[method_index(&Method::POST)], "POST");
         assert_eq!(METHODS[method_index(&Method::from_bytes(b"BREW").unwrap())], "other");

@@ -23,6 +23,7 @@ pub mod error;
 mod help;
 mod landing;
 pub mod listener;
+pub mod mem0;
 mod metrics;
 mod middleware;
 mod negotiation;

@@ -9,7 +9,9 @@
 //! ([`statements`]) keeps a person's own words; a model that condenses them will stand in its
 //! place.
 
+pub mod adding;
 pub mod extraction;
+pub mod filter;
 pub mod ranking;
 pub mod statements;
 pub mod terms;
@@ -17,13 +19,19 @@ pub mod terms;
 use std::sync::Arc;
 use std::time::Instant;
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use uuid::Uuid;
 
-use crate::config::settings::Extract;
-use crate::store::{Forgotten, MemoryRecord, NewMemory, Result, Store, Stored};
+use crate::config::settings::{self, Extract};
+use crate::store::{
+    Asked, Change, Edit, EntitySummary, Forgotten, Job, NewMemory, Part, Result, Selection, Store,
+    Stored,
+};
+use crate::telemetry::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 
-pub use crate::store::Scope;
+pub use crate::store::{MemoryRecord, Scope};
 
 /// Longest statement kept, in characters; what is longer is a document, not a fact about somebody.
 pub const MAX_STATEMENT_CHARS: usize = 2_000;
@@ -37,7 +45,7 @@ const ALIKE: usize = 8;
 pub struct Recalled {
     /// The memory.
     pub record: MemoryRecord,
-    /// How well it fits the question; larger is better, comparable within one recall only.
+    /// How well it fits the question; from 0 to 1, see [`ranking::Ranked`].
     pub score: f64,
 }
 
@@ -57,13 +65,37 @@ pub struct Utterance<'a> {
 pub struct Memory {
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
+    clock: Clock,
     extract: Extract,
+    zone: TimeZone,
 }
 
 impl Memory {
     /// Memory kept in `store`.
-    pub fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>, extract: Extract) -> Self {
-        Self { store, metrics, extract }
+    pub fn new(
+        settings: &settings::Memory,
+        store: Arc<dyn Store>,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> Self {
+        // Validated with the settings; the zone database may be missing on a bare host.
+        let zone = TimeZone::get(&settings.time_zone).unwrap_or(TimeZone::UTC);
+        Self { store, metrics, clock, extract: settings.extract, zone }
+    }
+
+    /// The day on which it is asked, where the people are.
+    pub fn today(&self) -> Date {
+        self.clock.now().to_zoned(self.zone.clone()).date()
+    }
+
+    /// The zone that days are meant in.
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
+    /// What a person, or whatever else a scope names, has and what still holds on this day.
+    fn alive(&self, scope: &Scope) -> Selection {
+        Selection { alive_on: Some(self.today()), ..Selection::of(scope) }
     }
 
     /// Keeps what the person asked to have kept, word for word.
@@ -86,7 +118,7 @@ impl Memory {
 
     /// Keeps a statement unless the person made the very same one before.
     async fn keep_once(&self, scope: &Scope, text: &str, said: Utterance<'_>) -> Result<usize> {
-        let alike = self.ranked(scope, text, ALIKE).await?;
+        let alike = self.ranked(&Selection::of(scope), text, ALIKE).await?;
         if alike.iter().any(|known| known.record.text == text) {
             return Ok(0);
         }
@@ -104,18 +136,17 @@ impl Memory {
     async fn keep(&self, scope: &Scope, text: &str, said: Utterance<'_>) -> Result<Stored> {
         let text: String = text.trim().chars().take(MAX_STATEMENT_CHARS).collect();
         let memory = NewMemory {
-            id: Uuid::now_v7().to_string(),
-            terms: terms::counted(&text),
-            text,
-            actor_id: None,
             source: Some(said.source.to_owned()),
             created_at: said.said_at,
+            ..new(&text)
         };
-        let mut stored = self.store.add_memories(scope, vec![memory]).await?;
-        let stored = stored.remove(0);
-        if stored.new {
-            self.metrics.memories.inc();
-        }
+        self.add(scope, vec![memory]).await.map(|mut stored| stored.remove(0))
+    }
+
+    /// Keeps memories that were made by [`new`], all or none.
+    pub async fn add(&self, scope: &Scope, memories: Vec<NewMemory>) -> Result<Vec<Stored>> {
+        let stored = self.store.add_memories(scope, memories).await?;
+        self.metrics.memories.add(stored.iter().filter(|it| it.new).count() as i64);
         Ok(stored)
     }
 
@@ -127,37 +158,111 @@ impl Memory {
         limit: usize,
     ) -> Result<Vec<Recalled>> {
         let started = Instant::now();
-        let recalled = self.ranked(scope, question, limit).await;
+        let recalled = self.ranked(&self.alive(scope), question, limit).await;
         self.metrics.memory_operation("recall", recalled.is_ok(), started);
         recalled
     }
 
-    async fn ranked(&self, scope: &Scope, question: &str, limit: usize) -> Result<Vec<Recalled>> {
+    /// Of the memories selected those that fit a question best, best first, at most `limit`.
+    pub async fn search(
+        &self,
+        selection: &Selection,
+        question: &str,
+        limit: usize,
+    ) -> Result<Vec<Recalled>> {
+        let started = Instant::now();
+        let found = self.ranked(selection, question, limit).await;
+        self.metrics.memory_operation("search", found.is_ok(), started);
+        found
+    }
+
+    async fn ranked(
+        &self,
+        selection: &Selection,
+        question: &str,
+        limit: usize,
+    ) -> Result<Vec<Recalled>> {
         // A document pasted as a question must not keep others waiting for theirs.
         let question: String = question.chars().take(MAX_STATEMENT_CHARS).collect();
-        let asked: Vec<String> = terms::counted(&question).into_iter().map(|(t, _)| t).collect();
-        if asked.is_empty() || limit == 0 {
+        let (terms, weights): (Vec<String>, Vec<f64>) =
+            terms::weighed(&question).into_iter().unzip();
+        if terms.is_empty() || limit == 0 {
             return Ok(Vec::new());
         }
-        let statistics = self.store.lexical_statistics(scope, asked).await?;
-        let best = ranking::bm25(&statistics, limit);
-        let keys = best.iter().map(|(key, _)| *key).collect();
-        let records = self.store.memories_by_key(scope, keys).await?;
+        let evidence = self.store.evidence(selection, Asked { terms }).await?;
+        let best = ranking::best(&evidence, &weights, limit);
+        let keys = best.iter().map(|it| it.key).collect();
+        let records = self.store.memories_by_key(selection, keys).await?;
         let found = best.into_iter().zip(records);
-        // One that was forgotten since the statistics were read has no record.
+        // One that was forgotten since the evidence was read has no record.
         Ok(found
-            .filter_map(|((_, score), record)| Some(Recalled { record: record?, score }))
+            .filter_map(|(it, record)| Some(Recalled { record: record?, score: it.score }))
             .collect())
     }
 
-    /// The newest memories, newest first, at most `limit`.
+    /// The newest memories that hold, newest first, at most `limit`.
     pub async fn list(&self, scope: &Scope, limit: usize) -> Result<Vec<MemoryRecord>> {
-        self.store.list_memories(scope, limit).await
+        self.store.select_memories(&self.alive(scope), Part::first(limit)).await
     }
 
-    /// How many memories there are.
+    /// A part of the memories selected, newest first, and how many there are in all.
+    pub async fn select(
+        &self,
+        selection: &Selection,
+        part: Part,
+    ) -> Result<(Vec<MemoryRecord>, usize)> {
+        let records = self.store.select_memories(selection, part).await?;
+        let count = self.store.count_memories(selection).await?;
+        Ok((records, count))
+    }
+
+    /// How many memories there are that hold.
     pub async fn count(&self, scope: &Scope) -> Result<usize> {
-        self.store.count_memories(scope).await
+        self.store.count_memories(&self.alive(scope)).await
+    }
+
+    /// The memory with this UUID.
+    pub async fn get(&self, id: &str) -> Result<Option<MemoryRecord>> {
+        self.store.memory(id).await
+    }
+
+    /// Changes the memory with this UUID; `None`: there is none.
+    pub async fn edit(&self, id: &str, change: Edit) -> Result<Option<MemoryRecord>> {
+        let started = Instant::now();
+        let edited = self.store.edit_memory(id, change).await;
+        self.metrics.memory_operation("update", edited.is_ok(), started);
+        edited
+    }
+
+    /// Removes the memories selected; returns how many they were.
+    pub async fn remove(&self, selection: &Selection) -> Result<usize> {
+        let started = Instant::now();
+        let removed = self.store.remove_memories(selection, self.clock.now_millis()).await;
+        self.metrics.memory_operation("delete", removed.is_ok(), started);
+        if let Ok(count) = removed {
+            self.metrics.memories.sub(count as i64);
+        }
+        removed
+    }
+
+    /// What became of the memory with this UUID, oldest first.
+    pub async fn history(&self, id: &str) -> Result<Vec<Change>> {
+        self.store.history(id).await
+    }
+
+    /// A part of the work on memories, newest first, and how much there is in all.
+    pub async fn jobs(&self, part: Part) -> Result<(Vec<Job>, usize)> {
+        self.store.jobs(part).await
+    }
+
+    /// One work, by its UUID.
+    pub async fn job(&self, id: &str) -> Result<Option<Job>> {
+        self.store.job(id).await
+    }
+
+    /// The entities that have memories, by kind and id.
+    pub async fn entities(&self) -> Result<Vec<EntitySummary>> {
+        self.store.entities().await
     }
 
     /// Forgets the memory with this number; `source` is what asked for it.
@@ -187,5 +292,20 @@ impl Memory {
             self.metrics.memories.set(total as i64);
         }
         count
+    }
+}
+
+/// A text with the terms it is found by.
+pub fn with_terms(text: &str) -> (String, Vec<(String, u32)>) {
+    (text.to_owned(), terms::counted(text))
+}
+
+/// A memory of a text, with a UUID and the terms it is found by; the rest is the caller's.
+pub fn new(text: &str) -> NewMemory {
+    NewMemory {
+        id: Uuid::now_v7().to_string(),
+        text: text.to_owned(),
+        terms: terms::counted(text),
+        ..NewMemory::default()
     }
 }

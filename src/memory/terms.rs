@@ -1,7 +1,7 @@
 //! The terms of a text, for lexical recall.
 //!
 //! Chinese, Japanese and Korean: pairs of neighbouring characters, which need no dictionary and
-//! find a word wherever it stands. Latin and other alphabets: stems of words. Numbers, codes and
+//! find a word wherever it stands, and the characters themselves, for words of one. Latin and other alphabets: stems of words. Numbers, codes and
 //! addresses (`A-1024`, `10.0.0.1`, `bob@example.com`): whole, and their parts.
 
 use std::collections::HashMap;
@@ -20,6 +20,9 @@ const STOP_WORDS: &[&str] = &[
     "who", "will", "with", "you", "your",
 ];
 
+/// What a character weighs beside a pair.
+const SINGLE: f64 = 0.5;
+
 /// The different terms of a text, with how often each occurs. A text of stop words alone keeps
 /// them: it has nothing better.
 pub fn counted(text: &str) -> Vec<(String, u32)> {
@@ -30,8 +33,8 @@ pub fn counted(text: &str) -> Vec<(String, u32)> {
     for run in runs(&normal) {
         match run {
             Run::Pairs(characters) => {
-                for pair in pairs(characters) {
-                    *counts.entry(pair.to_owned()).or_default() += 1;
+                for part in pairs(characters).into_iter().chain(singles(characters)) {
+                    *counts.entry(part.to_owned()).or_default() += 1;
                 }
             }
             Run::Word(word) if STOP_WORDS.contains(&word) => {
@@ -46,6 +49,21 @@ pub fn counted(text: &str) -> Vec<(String, u32)> {
     }
     let counts = if counts.is_empty() { common } else { counts };
     counts.into_iter().collect()
+}
+
+/// The terms of a question, with what each weighs: what is said again and again is meant, though
+/// not as often as it is said; and a character alone tells less than the pair that it is part of.
+pub fn weighed(question: &str) -> Vec<(String, f64)> {
+    let terms = counted(question).into_iter();
+    terms
+        .map(|(term, count)| {
+            let mut characters = term.chars();
+            let single = characters.next().is_some_and(|c| kind(c) == Kind::Pairs)
+                && characters.next().is_none();
+            let weight = f64::from(count).sqrt() * if single { SINGLE } else { 1.0 };
+            (term, weight)
+        })
+        .collect()
 }
 
 /// A stretch of text that is cut the same way.
@@ -107,14 +125,16 @@ fn runs(text: &str) -> Vec<Run<'_>> {
     found
 }
 
-/// Pairs of neighbours; a character that stands alone is a term of its own.
+/// Pairs of neighbours.
 fn pairs(run: &str) -> Vec<&str> {
     let mut starts: Vec<usize> = run.char_indices().map(|(at, _)| at).collect();
     starts.push(run.len());
-    match starts.len() {
-        0..=2 => vec![run],
-        _ => starts.windows(3).map(|w| &run[w[0]..w[2]]).collect(),
-    }
+    starts.windows(3).map(|w| &run[w[0]..w[2]]).collect()
+}
+
+/// Every character by itself.
+fn singles(run: &str) -> impl Iterator<Item = &str> {
+    run.char_indices().map(|(at, c)| &run[at..at + c.len_utf8()])
 }
 
 /// A word's stem; a code whole and in parts.
@@ -146,7 +166,8 @@ mod tests {
 
     #[test]
     fn chinese_is_cut_into_pairs() {
-        assert_eq!(terms("我喜欢咖啡"), ["咖啡", "喜欢", "我喜", "欢咖"]);
+        let expected = ["咖", "咖啡", "啡", "喜", "喜欢", "我", "我喜", "欢", "欢咖"];
+        assert_eq!(terms("我喜欢咖啡"), expected);
         assert_eq!(terms("猫"), ["猫"]);
         assert_eq!(terms("猫，狗"), ["狗", "猫"]);
     }
@@ -170,6 +191,19 @@ mod tests {
     #[test]
     fn forms_of_a_character_are_one() {
         assert_eq!(terms("ＡＢＣ１２３"), terms("abc123"));
+    }
+
+    #[test]
+    fn a_word_of_one_character_is_found_in_what_holds_it() {
+        assert!(terms("我每天喝茶").contains(&"茶".to_owned()));
+        assert_eq!(weighed("茶"), [("茶".to_owned(), SINGLE)]);
+    }
+
+    #[test]
+    fn a_question_weighs_its_terms() {
+        let weighed = weighed("tea tea tea tea 茶叶");
+        let weight = |term: &str| weighed.iter().find(|(it, _)| it == term).unwrap().1;
+        assert_eq!((weight("tea"), weight("茶叶"), weight("叶")), (2.0, 1.0, SINGLE));
     }
 
     #[test]

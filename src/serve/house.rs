@@ -18,6 +18,7 @@ use crate::dingtalk::DingTalk;
 use crate::http::accept::Limits;
 use crate::http::alerts::{AlertReceiver, alerts};
 use crate::http::auth::ApiKeys;
+use crate::http::mem0::{MemoryApi, memory_api};
 use crate::http::webhook::{Webhook, webhook};
 use crate::http::{self, Landing, StatusState};
 use crate::live::Live;
@@ -68,6 +69,7 @@ pub(super) struct Furniture {
     webhook: Live<Webhook>,
     mailbox: Mailbox,
     alert_receiver: Live<AlertReceiver>,
+    memory_api: Live<MemoryApi>,
     api_keys: Live<ApiKeys>,
     metrics_allow: Live<Vec<IpNet>>,
     pub(super) trusted_proxies: Live<Vec<IpNet>>,
@@ -104,6 +106,8 @@ impl House {
         );
         let received = webhook(furniture.webhook.clone())
             .or(alerts(furniture.alert_receiver.clone(), furniture.api_keys.clone()))
+            .unify()
+            .or(memory_api(furniture.memory_api.clone(), furniture.api_keys.clone()))
             .unify()
             .boxed();
         Ok(Self {
@@ -168,11 +172,12 @@ impl Furniture {
         Ok(Self {
             dingtalk: Live::new(dingtalk),
             model: Live::new(model),
-            memory: Live::new(memory),
+            memory: Live::new(Arc::clone(&memory)),
             responder: Live::new(responder),
             webhook: Live::new(webhook),
             mailbox: mailbox.clone(),
             alert_receiver: Live::new(alert_receiver(settings, ground, mailbox)),
+            memory_api: Live::new(new_memory_api(settings, ground, &memory)),
             api_keys: Live::new(ApiKeys::new(&settings.server.api_keys)),
             metrics_allow: Live::new(settings.server.metrics_allow.clone()),
             trusted_proxies: Live::new(settings.server.trusted_proxies.clone()),
@@ -204,6 +209,7 @@ impl Furniture {
         let (responder, webhook) = surfaces(settings, &self.ground, &self.inbox, &self.alarm, made);
         self.dingtalk.replace(dingtalk);
         self.model.replace(model);
+        self.memory_api.replace(new_memory_api(settings, &self.ground, &memory));
         self.memory.replace(memory);
         self.responder.replace(responder);
         self.webhook.replace(webhook);
@@ -250,12 +256,17 @@ fn alert_receiver(settings: &Settings, ground: &Ground, mailbox: &Mailbox) -> Al
     AlertReceiver::new(settings, alerts, ground.clock.clone(), Arc::clone(&ground.metrics))
 }
 
+fn new_memory_api(settings: &Settings, ground: &Ground, memory: &Arc<Memory>) -> MemoryApi {
+    MemoryApi::new(settings, Arc::clone(memory), ground.clock.clone())
+}
+
 fn new_dingtalk(settings: &Settings, ground: &Ground) -> anyhow::Result<DingTalk> {
     Ok(DingTalk::new(&settings.dingtalk, Arc::clone(&ground.metrics), ground.clock.clone())?)
 }
 
 fn new_memory(settings: &Settings, ground: &Ground) -> Memory {
-    Memory::new(Arc::clone(&ground.store), Arc::clone(&ground.metrics), settings.memory.extract)
+    let (store, metrics) = (Arc::clone(&ground.store), Arc::clone(&ground.metrics));
+    Memory::new(&settings.memory, store, metrics, ground.clock.clone())
 }
 
 fn limits(settings: &Settings) -> Limits {

@@ -1,7 +1,7 @@
 //! The store: everything that must outlive the process.
 //!
 //! One trait, cut by what the rooms above need: [`InboxStore`], [`OutboxStore`],
-//! [`ReminderStore`], [`ConversationStore`], [`MemoryStore`]. Behind it stands [`sqlite`].
+//! [`ReminderStore`], [`ConversationStore`], [`MemoryStore`], [`JobStore`]. Behind it stands [`sqlite`].
 //!
 //! Promises that a call that returned `Ok` is on disk, that a call changes all of what it says or
 //! nothing, and that no call blocks an async thread. Does not know what a message means: payloads
@@ -11,6 +11,7 @@
 pub(crate) mod conformance;
 mod conversation;
 mod inbox;
+mod jobs;
 mod memories;
 mod outbox;
 mod reminders;
@@ -22,8 +23,11 @@ use async_trait::async_trait;
 
 pub use conversation::{Continuation, ConversationStore, NewTurn, Turn, TurnRole};
 pub use inbox::{Accepted, Answered, InboxDepth, InboxId, InboxMessage, InboxStore, NewMessage};
+pub use jobs::{Job, JobEnd, JobState, JobStore, NewJob};
 pub use memories::{
-    Forgotten, LexicalStatistics, MemoryRecord, MemoryStore, NewMemory, Posting, Scope, Stored,
+    Asked, BadId, Change, Edit, Entity, EntitySummary, Event, Evidence, Feedback, Field, Filter,
+    Forgotten, MemoryRecord, MemoryStore, NewMemory, Order, Part, Posting, Scope, Selection,
+    Stored, Test,
 };
 pub use outbox::{Delivery, NewDelivery, Once, OutboxDepth, OutboxId, OutboxState, OutboxStore};
 pub use reminders::{NewReminder, Reminder, ReminderStore};
@@ -165,6 +169,7 @@ pub trait Store:
     + ReminderStore
     + ConversationStore
     + MemoryStore
+    + JobStore
     + std::fmt::Debug
     + Send
     + Sync

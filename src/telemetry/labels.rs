@@ -81,7 +81,7 @@ pub(super) const TOKENS: &[&str] = &["prompt", "completion"];
 
 /// `operation` on long-term memory.
 pub(super) const MEMORY_OPERATIONS: &[&str] =
-    &["remember", "observe", "recall", "forget", "forget_all"];
+    &["remember", "observe", "recall", "forget", "forget_all", "add", "search", "update", "delete"];
 /// `outcome` of what either works or fails.
 pub(super) const OK_OR_ERROR: &[&str] = &["ok", "error"];
 

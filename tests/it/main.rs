@@ -21,6 +21,7 @@ mod doctor_target;
 mod extraction;
 mod journal;
 mod log_document;
+mod memory_api;
 mod metrics;
 mod model_failures;
 mod nothing_lost;

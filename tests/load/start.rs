@@ -70,7 +70,7 @@ async fn fill(file: &Path) {
     let options = Options::new(file.to_owned(), Arc::new(Metrics::new()));
     let store = SqliteStore::open(options).unwrap();
     for person in 0..PEOPLE {
-        let scope = Scope::user(format!("staff{person}")).expect("a person");
+        let scope = Scope::user(&format!("staff{person}")).expect("a person");
         let memories = (0..MEMORIES_EACH).map(|number| memory(person, number)).collect();
         store.add_memories(&scope, memories).await.unwrap();
     }
@@ -88,8 +88,8 @@ fn memory(person: usize, number: usize) -> NewMemory {
         id: uuid::Uuid::now_v7().to_string(),
         terms: terms::counted(&text),
         text,
-        actor_id: None,
         source: Some(format!("fill:{number}")),
         created_at: 1_790_000_000_000,
+        ..NewMemory::default()
     }
 }

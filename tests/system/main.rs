@@ -24,6 +24,7 @@ mod conversation;
 mod disk;
 mod docker;
 mod doctor;
+mod doctor_firewall;
 mod guide;
 mod install;
 mod journal;

@@ -103,7 +103,7 @@ impl Responder {
         let interval_millis = interval.as_millis() as i64;
         let elsewhere = target.is_elsewhere();
         let reminder = NewReminder {
-            user_id: scope.user_id().to_owned(),
+            user_id: scope.owner().into_owned(),
             text: text.to_owned(),
             interval_millis,
             next_at: incoming.said_at + interval_millis,
@@ -154,7 +154,7 @@ impl Responder {
         };
         let reminders: Vec<_> = self
             .store
-            .reminders(scope.user_id())
+            .reminders(&scope.owner())
             .await?
             .into_iter()
             .filter(|r| query.is_none_or(|q| r.text.contains(q)))
@@ -213,7 +213,7 @@ impl Responder {
         let (source, now) = (incoming.source, self.clock.now_millis());
         let mut gone = self.memory.forget(scope, number, source, now).await? != Forgotten::Unknown;
         if !gone {
-            gone = self.store.remove_reminder(scope.user_id(), number, source, now).await?;
+            gone = self.store.remove_reminder(&scope.owner(), number, source, now).await?;
         }
         Ok(match (gone, language) {
             (true, Language::Chinese) => format!("已忘记 #{number}。"),
@@ -229,7 +229,7 @@ impl Responder {
 
     async fn ask_to_forget_all(&self, scope: &Scope, language: Language) -> Result<Answer> {
         let memories = self.memory.count(scope).await?;
-        let reminders = self.store.reminders(scope.user_id()).await?.len();
+        let reminders = self.store.reminders(&scope.owner()).await?.len();
         if memories + reminders == 0 {
             let text = language.pick("没有可以忘记的内容。", "There is nothing to forget.");
             return Ok(Answer::plain(text, "command"));

@@ -9,6 +9,9 @@ use serde::Deserialize;
 /// A container that was started again so lately may be about to end once more.
 const FRESH: SignedDuration = SignedDuration::from_secs(15);
 
+/// The label by which Compose says which files it was told of.
+const COMPOSE_FILE: &str = "com.docker.compose.project.config_files";
+
 /// How a container is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::doctor) enum State {
@@ -44,6 +47,8 @@ pub(in crate::doctor) struct Container {
     pub(in crate::doctor) restarts: u64,
     pub(in crate::doctor) exit_code: i64,
     pub(in crate::doctor) out_of_memory: bool,
+    /// The file of Compose that made it.
+    pub(in crate::doctor) compose: Option<String>,
     /// Why it could not be started.
     pub(in crate::doctor) error: String,
     /// Its first process, as the engine numbers it; none: it does not run.
@@ -125,6 +130,8 @@ struct Config {
     image: String,
     #[serde(default)]
     env: Option<Vec<String>>,
+    #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
 }
 
 type Ports = BTreeMap<String, Option<Vec<Binding>>>;
@@ -193,6 +200,7 @@ impl From<Inspected> for Container {
         let restarts_on = inspected.restart_count > 0 && !is_healthy;
         let health_words = last.map(|log| log.output.trim().to_owned());
         let environment = config.env.unwrap_or_default();
+        let labels = config.labels.unwrap_or_default();
         Self {
             id: inspected.id,
             name: inspected.name.trim_start_matches('/').to_owned(),
@@ -211,6 +219,7 @@ impl From<Inspected> for Container {
             restarts: inspected.restart_count,
             exit_code: state.exit_code,
             out_of_memory: state.out_of_memory,
+            compose: labels.get(COMPOSE_FILE).cloned().filter(|file| !file.is_empty()),
             error: state.error,
             pid: (state.pid > 0).then_some(state.pid),
             environment: environment
@@ -257,7 +266,8 @@ mod tests {
     fn container(state: serde_json::Value, ports: serde_json::Value) -> Container {
         let inspected: Inspected = serde_json::from_value(json!({
             "Id": "0123", "Name": "/dingbot", "RestartCount": 2, "State": state,
-            "Config": {"Image": "dingbot:1", "Env": ["PORT=8080", "A=b=c", "odd"]},
+            "Config": {"Image": "dingbot:1", "Env": ["PORT=8080", "A=b=c", "odd"],
+                "Labels": {"com.docker.compose.project.config_files": "/srv/compose.yaml"}},
             "HostConfig": {"NetworkMode": "default",
                 "PortBindings": {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "9090"}]}},
             "NetworkSettings": {"Ports": ports,
@@ -286,6 +296,7 @@ mod tests {
         assert_eq!(running.published, [Published { inside: 8080, port: 9090, bound }]);
         assert_eq!(running.addresses, ["172.17.0.2".parse::<IpAddr>().unwrap()]);
         assert_eq!(running.gateways, ["172.17.0.1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(running.compose.as_deref(), Some("/srv/compose.yaml"));
         assert_eq!(running.environment[1], ("A".to_owned(), "b=c".to_owned()));
     }
 

@@ -1,13 +1,19 @@
 //! Chains of rules, and the way of a packet through them.
 
+use std::cmp::Reverse;
+use std::ops::RangeInclusive;
+
 use super::packet::Match;
 
 /// Where in the packet's way a chain stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hook {
+    Ingress,
     Prerouting,
     Input,
     Forward,
+    Output,
+    Postrouting,
     Other,
 }
 
@@ -35,6 +41,9 @@ pub(super) struct Chain {
 pub(super) struct Base {
     pub(super) hook: Hook,
     pub(super) priority: i64,
+    /// Which of all chains it is in the kernel's list: of several with the same priority the one
+    /// that was made last sees the packet first.
+    pub(super) number: usize,
     pub(super) drops: bool,
 }
 
@@ -43,6 +52,8 @@ pub(super) struct Base {
 pub(super) struct Rule {
     pub(super) matches: Match,
     pub(super) action: Action,
+    /// Whether it is for the packet's port by name, not for all that there is.
+    pub(super) is_for_port: bool,
     /// As its keeper writes it.
     pub(super) text: String,
 }
@@ -63,8 +74,8 @@ pub(super) enum Action {
 /// Where a packet ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It passes.
-    Passes,
+    /// It passes; perhaps: this rule might end it, and is not understood.
+    Passes(Option<Place>),
     /// It vanishes.
     Dropped(Place),
     /// Its sender is told.
@@ -96,15 +107,26 @@ enum Verdict {
     Return,
 }
 
-/// The packet's way through the base chains at `hook`, in order.
-pub(super) fn fate(chains: &[Chain], hook: Hook) -> Fate {
+/// What was not certain on the way.
+#[derive(Debug, Default)]
+struct Doubts {
+    /// A rule that might let the packet pass.
+    pass: Option<String>,
+    /// The chain and the rule that might end it.
+    end: Option<(String, String)>,
+}
+
+/// The packet's way through the base chains at `hook` with these priorities, in order.
+pub(super) fn fate(chains: &[Chain], hook: Hook, priorities: &RangeInclusive<i64>) -> Fate {
     let mut bases: Vec<(&Chain, Base)> = chains
         .iter()
-        .filter_map(|chain| Some((chain, chain.base.filter(|base| base.hook == hook)?)))
+        .filter_map(|chain| Some((chain, chain.base?)))
+        .filter(|(_, base)| base.hook == hook && priorities.contains(&base.priority))
         .collect();
-    bases.sort_by_key(|(_, base)| base.priority);
+    bases.sort_by_key(|(_, base)| (base.priority, Reverse(base.number)));
+    let mut perhaps = None;
     for (chain, base) in bases {
-        let mut doubt = None;
+        let mut doubts = Doubts::default();
         let place = |at: String, rule, doubt| Place {
             keeper: chain.keeper,
             table: chain.table.clone(),
@@ -113,47 +135,68 @@ pub(super) fn fate(chains: &[Chain], hook: Hook) -> Fate {
             rule,
             doubt,
         };
-        match walk(chains, chain, DEPTH, &mut doubt) {
-            // Accepted here; the next base chain may think otherwise.
-            Verdict::Accept => {}
-            Verdict::Drop(at, rule) => return Fate::Dropped(place(at, rule, doubt)),
-            Verdict::Reject(at, rule) => return Fate::Rejected(place(at, rule, doubt)),
+        match walk(chains, chain, DEPTH, &mut doubts) {
+            Verdict::Drop(at, rule) => return Fate::Dropped(place(at, rule, doubts.pass)),
+            Verdict::Reject(at, rule) => return Fate::Rejected(place(at, rule, doubts.pass)),
             Verdict::Return if base.drops => {
-                return Fate::Dropped(place(chain.name.clone(), None, doubt));
+                return Fate::Dropped(place(chain.name.clone(), None, doubts.pass));
             }
-            Verdict::Return => {}
+            // Accepted here; the next base chain may think otherwise.
+            Verdict::Accept | Verdict::Return => {
+                let end = doubts.end.map(|(at, rule)| place(at, Some(rule.clone()), Some(rule)));
+                perhaps = perhaps.or(end);
+            }
         }
     }
-    Fate::Passes
+    Fate::Passes(perhaps)
 }
 
-fn walk(chains: &[Chain], chain: &Chain, depth: usize, doubt: &mut Option<String>) -> Verdict {
+fn walk(chains: &[Chain], chain: &Chain, depth: usize, doubts: &mut Doubts) -> Verdict {
     let Some(depth) = depth.checked_sub(1) else { return Verdict::Return };
-    let called = |name: &str, doubt: &mut Option<String>| {
+    let called = |name: &str, doubts: &mut Doubts| {
         let mut all = chains.iter();
-        let found = all.find(|it| it.table == chain.table && it.name == name);
-        found.map_or(Verdict::Return, |found| walk(chains, found, depth, doubt))
+        let found =
+            all.find(|it| it.keeper == chain.keeper && it.table == chain.table && it.name == name);
+        found.map_or(Verdict::Return, |found| walk(chains, found, depth, doubts))
     };
     for rule in &chain.rules {
+        let text = || rule.text.clone();
         match (rule.matches, &rule.action) {
             (Match::No, _) | (_, Action::Continue) => {}
-            (Match::Perhaps, Action::Drop | Action::Reject) => {}
-            (Match::Perhaps, _) => {
-                doubt.get_or_insert_with(|| rule.text.clone());
+            (Match::Perhaps, Action::Accept | Action::Return) => {
+                doubts.pass.get_or_insert_with(text);
+            }
+            // What is for some callers, or for too many calls at once, is not for this one.
+            (Match::Perhaps, Action::Drop | Action::Reject) => {
+                if rule.is_for_port {
+                    doubts.end.get_or_insert_with(|| (chain.name.clone(), text()));
+                }
+            }
+            (Match::Perhaps, Action::Jump(name) | Action::Goto(name)) => {
+                match called(name, &mut Doubts::default()) {
+                    Verdict::Accept => {
+                        doubts.pass.get_or_insert_with(text);
+                    }
+                    Verdict::Drop(..) | Verdict::Reject(..) if rule.is_for_port => {
+                        doubts.end.get_or_insert_with(|| (chain.name.clone(), text()));
+                    }
+                    Verdict::Return if matches!(rule.action, Action::Goto(_)) => {
+                        doubts.pass.get_or_insert_with(text);
+                    }
+                    Verdict::Drop(..) | Verdict::Reject(..) | Verdict::Return => {}
+                }
             }
             (Match::Yes, Action::Accept) => return Verdict::Accept,
-            (Match::Yes, Action::Drop) => {
-                return Verdict::Drop(chain.name.clone(), Some(rule.text.clone()));
-            }
+            (Match::Yes, Action::Drop) => return Verdict::Drop(chain.name.clone(), Some(text())),
             (Match::Yes, Action::Reject) => {
-                return Verdict::Reject(chain.name.clone(), Some(rule.text.clone()));
+                return Verdict::Reject(chain.name.clone(), Some(text()));
             }
             (Match::Yes, Action::Return) => return Verdict::Return,
-            (Match::Yes, Action::Jump(name)) => match called(name, doubt) {
+            (Match::Yes, Action::Jump(name)) => match called(name, doubts) {
                 Verdict::Return => {}
                 verdict => return verdict,
             },
-            (Match::Yes, Action::Goto(name)) => return called(name, doubt),
+            (Match::Yes, Action::Goto(name)) => return called(name, doubts),
         }
     }
     Verdict::Return

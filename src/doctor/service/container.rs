@@ -1,6 +1,8 @@
 //! A container of the bot.
 
-use crate::doctor::docker::{Container, State};
+use std::net::IpAddr;
+
+use crate::doctor::docker::{Container, Published, State};
 use crate::doctor::door;
 use crate::doctor::facts::Facts;
 use crate::doctor::finding::{Depth, Finding, Remedy, Text};
@@ -11,19 +13,20 @@ const TAKEN: [&str; 2] = ["address already in use", "port is already allocated"]
 
 pub(super) async fn look(container: &Container, facts: &Facts) -> Vec<Finding> {
     match container.state {
-        State::Running => running(container).await,
+        State::Running => running(container, facts).await,
         State::Restarting => vec![restarting(container)],
         State::Paused => vec![paused(container)],
-        State::Created if TAKEN.iter().any(|words| container.error.contains(words)) => {
+        State::Created | State::Exited
+            if TAKEN.iter().any(|words| container.error.contains(words)) =>
+        {
             vec![taken(container, facts).await]
         }
         State::Created | State::Exited => vec![exited(container)],
     }
 }
 
-async fn running(container: &Container) -> Vec<Finding> {
+async fn running(container: &Container, facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![health(container)];
-    let name = &container.name;
     if container.host_network {
         return findings;
     }
@@ -32,32 +35,42 @@ async fn running(container: &Container) -> Vec<Finding> {
         findings.push(unpublished(container, inside));
         return findings;
     }
-    let proxied = sockets::find().await.web_server().is_some();
+    let mut leads = Vec::new();
     for published in &container.published {
         let pid = container.pid.unwrap_or_default();
         let listens = sockets::listens_inside(pid, &container.id, published.inside).await;
-        if !listens.unwrap_or(published.inside == inside) {
-            findings.push(mismatch(container, published.inside, published.port, inside));
-        } else if published.bound.iter().all(std::net::IpAddr::is_loopback) && !proxied {
-            findings.push(Finding::failed(
-                "published_on_loopback",
-                Depth::Publishing,
-                Text::new(
-                    format!(
-                        "容器 {name} 的端口只发布在 127.0.0.1:{}，外面访问不到",
-                        published.port
-                    ),
-                    format!(
-                        "the port of the container {name} is published at 127.0.0.1:{} alone, \
-                         where nobody outside reaches it",
-                        published.port
-                    ),
-                ),
-                again(container, &format!("{}:{inside}", published.port)),
-            ));
+        if listens.unwrap_or(published.inside == inside) {
+            leads.push(published);
         }
     }
+    // One that leads to the bot is enough, whatever else is published.
+    let is_local = |it: &&Published| it.bound.iter().all(IpAddr::is_loopback);
+    let Some(first) = leads.first() else {
+        let first = container.published.first();
+        findings.extend(first.map(|it| mismatch(container, it.inside, it.port, inside)));
+        return findings;
+    };
+    if leads.iter().all(is_local) && facts.sockets().await.web_server().is_none() {
+        findings.push(on_loopback(container, first));
+    }
     findings
+}
+
+fn on_loopback(container: &Container, published: &Published) -> Finding {
+    let Container { name, .. } = container;
+    let Published { inside, port, .. } = published;
+    Finding::failed(
+        "published_on_loopback",
+        Depth::Publishing,
+        Text::new(
+            format!("容器 {name} 的端口只发布在 127.0.0.1:{port}，外面访问不到"),
+            format!(
+                "the port of the container {name} is published at 127.0.0.1:{port} alone, where \
+                 nobody outside reaches it"
+            ),
+        ),
+        again(container, &format!("{port}:{inside}")),
+    )
 }
 
 fn health(container: &Container) -> Finding {
@@ -157,6 +170,19 @@ fn mismatch(container: &Container, mapped: u16, port: u16, inside: u16) -> Findi
 /// How to make the container anew: ports cannot be changed.
 fn again(container: &Container, mapping: &str) -> Remedy {
     let name = &container.name;
+    if let Some(files) = &container.compose {
+        // Compose lists several with commas between them.
+        let options: Vec<String> =
+            files.split(',').map(|file| format!("-f {}", quoted(file))).collect();
+        return Remedy::new(Text::new(
+            format!("在 {files} 里把这个服务的 ports 写成 [\"{mapping}\"]，再重建容器（数据在卷里，不会丢）"),
+            format!(
+                "Set ports: [\"{mapping}\"] of the service in {files}, and make the container anew \
+                 (its data stay in the volume)"
+            ),
+        ))
+        .command(format!("docker compose {} up -d", options.join(" ")));
+    }
     Remedy::new(Text::new(
         format!("端口映射改不了，要重建容器（数据在卷里，不会丢）：用原来的参数，把端口写成 -p {mapping}"),
         format!(
@@ -169,6 +195,11 @@ fn again(container: &Container, mapping: &str) -> Remedy {
         "docker run -d --name {name} --restart unless-stopped -p {mapping} -v dingbot:/data {}",
         container.image
     ))
+}
+
+/// As a shell reads it.
+fn quoted(text: &str) -> String {
+    shlex::try_quote(text).map_or_else(|_| "''".into(), std::borrow::Cow::into_owned)
 }
 
 fn restarting(container: &Container) -> Finding {

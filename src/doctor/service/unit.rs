@@ -11,7 +11,11 @@ const EXIT_CREDENTIALS: i32 = 243;
 
 pub(super) async fn look(unit: &Unit) -> Vec<Finding> {
     let mut findings = vec![state(unit).await];
-    let survives = matches!(unit.file.as_str(), "enabled" | "enabled-runtime" | "static" | "alias");
+    // One of another kind is started by something else, if at all.
+    let survives = !matches!(
+        unit.file.as_str(),
+        "disabled" | "enabled-runtime" | "linked" | "linked-runtime" | "masked-runtime"
+    );
     if unit.active == "active" && !survives && !unit.has_socket {
         findings.push(disabled());
     }
@@ -26,7 +30,8 @@ async fn state(unit: &Unit) -> Finding {
         "inactive" if !unit.sockets.is_empty() => waiting(unit),
         "inactive" => stopped(),
         // Between two attempts it is neither up nor down.
-        "activating" if unit.sub != "auto-restart" => starting(unit),
+        "activating" if !unit.sub.starts_with("auto-restart") => starting(unit),
+        "deactivating" => stopping(),
         _ => failed(unit, systemd::last_error().await),
     }
 }
@@ -62,6 +67,19 @@ fn starting(unit: &Unit) -> Finding {
             format!("dingbot is starting: {}", unit.words),
         ),
         Remedy::new(Text::new("等它启动完再看", "Look again when it has started"))
+            .command("systemctl status dingbot"),
+    )
+}
+
+fn stopping() -> Finding {
+    Finding::warning(
+        "service_starting",
+        Depth::Service,
+        Text::new(
+            "dingbot 正在停止或重启，先处理完手上的消息",
+            "dingbot is stopping, or starting anew, once it has done with its messages",
+        ),
+        Remedy::new(Text::new("等它停下再看", "Look again when it has stopped"))
             .command("systemctl status dingbot"),
     )
 }
@@ -188,9 +206,19 @@ fn reason(unit: &Unit) -> (String, String, Remedy) {
             .command(journal)
             .command("sudo systemctl reset-failed dingbot && sudo systemctl start dingbot"),
         ),
+        ("timeout", _) => (
+            "启动或停止超时".to_owned(),
+            "it took too long to start or to stop".to_owned(),
+            Remedy::new(Text::new(
+                "按日志里的错误处理，再启动",
+                "Mend what the log names, then start it",
+            ))
+            .command(journal)
+            .command(restart),
+        ),
         (result, status) => (
-            format!("{result}，退出码 {status}"),
-            format!("{result}, exit code {status}"),
+            ending(result, status).0,
+            ending(result, status).1,
             Remedy::new(Text::new(
                 "按日志里的错误处理，再启动",
                 "Mend what the log names, then start it",
@@ -200,6 +228,29 @@ fn reason(unit: &Unit) -> (String, String, Remedy) {
         ),
     };
     (chinese, english, remedy)
+}
+
+/// How its process ended, with systemd's own name for its exit code (`systemd.exec(5)`).
+fn ending(result: &str, status: i32) -> (String, String) {
+    let name = match status {
+        200 => "/CHDIR",
+        203 => "/EXEC",
+        216 => "/GROUP",
+        217 => "/USER",
+        226 => "/NAMESPACE",
+        238 => "/STATE_DIRECTORY",
+        _ => "",
+    };
+    match result {
+        "signal" | "core-dump" => {
+            (format!("被信号 {status} 终止"), format!("ended by signal {status}"))
+        }
+        "exit-code" => (format!("退出码 {status}{name}"), format!("exit code {status}{name}")),
+        result => (
+            format!("{result}，退出码 {status}{name}"),
+            format!("{result}, exit code {status}{name}"),
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -226,6 +277,10 @@ mod tests {
         let sockets = vec!["[::]:8080".to_owned()];
         let waiting = Unit { sockets, ..unit("inactive", "disabled") };
         assert_eq!(look(&waiting).await[0].code, "service_waits");
+        // It drains, or is between two attempts.
+        assert_eq!(look(&unit("deactivating", "enabled")).await[0].state, State::Warning);
+        let again = Unit { sub: "auto-restart-queued".into(), ..unit("activating", "enabled") };
+        assert_eq!(look(&again).await[0].code, "service_failed");
     }
 
     #[test]
@@ -237,6 +292,9 @@ mod tests {
             ("oom-kill", 0, "memory"),
             ("start-limit-hit", 1, "given up"),
             ("exit-code", 1, "exit code 1"),
+            ("exit-code", 217, "217/USER"),
+            ("signal", 9, "signal 9"),
+            ("timeout", 0, "too long"),
         ] {
             let unit = Unit { result: result.into(), status, ..unit("failed", "enabled") };
             let found = failed(&unit, Some("the port is in use".into()));

@@ -2,18 +2,28 @@
 
 use super::{Engine, NOW, memory, reminder, turn};
 use crate::store::{
-    Continuation, Forgotten, LexicalStatistics, MemoryRecord, NewMemory, Scope, Store, StoreError,
-    Stored, TurnRole,
+    Asked, Continuation, Entity, Evidence, Forgotten, MemoryRecord, NewMemory, Part, Scope,
+    Selection, Store, StoreError, Stored, TurnRole,
 };
 
 fn person(user_id: &str) -> Scope {
     Scope::user(user_id).expect("not empty")
 }
 
-fn narrowed(user_id: &str, narrow: impl FnOnce(&mut Scope)) -> Scope {
-    let mut scope = person(user_id);
-    narrow(&mut scope);
-    scope
+fn narrowed(user_id: &str, entity: Entity, id: &str) -> Scope {
+    person(user_id).with(entity, id).unwrap()
+}
+
+/// What is known of the only owner of a scope.
+async fn evidence(store: &dyn Store, scope: &Scope, terms: &[&str]) -> Evidence {
+    let asked = Asked { terms: terms.iter().map(|term| (*term).to_owned()).collect() };
+    let found = store.evidence(&Selection::of(scope), asked).await.unwrap();
+    assert!(found.len() < 2, "{found:?}");
+    found.into_iter().next().unwrap_or_default()
+}
+
+async fn count(store: &dyn Store, scope: &Scope) -> usize {
+    store.count_memories(&Selection::of(scope)).await.unwrap()
 }
 
 async fn keep(store: &dyn Store, scope: &Scope, new: NewMemory) -> Stored {
@@ -25,18 +35,24 @@ fn texts(records: Vec<MemoryRecord>) -> Vec<String> {
 }
 
 async fn listed(store: &dyn Store, scope: &Scope) -> Vec<String> {
-    texts(store.list_memories(scope, 100).await.unwrap())
+    texts(store.select_memories(&Selection::of(scope), Part::first(100)).await.unwrap())
 }
 
 /// The texts of the memories in which a term occurs.
 async fn holding(store: &dyn Store, scope: &Scope, term: &str) -> Vec<String> {
-    let statistics = store.lexical_statistics(scope, vec![term.into()]).await.unwrap();
-    let keys = statistics.postings.iter().map(|posting| posting.memory).collect();
+    let found_by = evidence(store, scope, &[term]).await;
+    let keys = found_by.postings.iter().map(|posting| posting.memory).collect();
     texts(found(store, scope, keys).await)
 }
 
 async fn found(store: &dyn Store, scope: &Scope, keys: Vec<i64>) -> Vec<MemoryRecord> {
-    store.memories_by_key(scope, keys).await.unwrap().into_iter().flatten().collect()
+    store
+        .memories_by_key(&Selection::of(scope), keys)
+        .await
+        .unwrap()
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 pub(crate) async fn a_source_makes_one_memory(engine: &impl Engine) {
@@ -46,7 +62,7 @@ pub(crate) async fn a_source_makes_one_memory(engine: &impl Engine) {
     assert_eq!(first, Stored { id: "id of tea".into(), number: 1, new: true });
     let again = NewMemory { id: "another id".into(), ..memory("tea") };
     assert_eq!(keep(&*store, &ann, again).await, Stored { new: false, ..first });
-    assert_eq!(store.count_memories(&ann).await, Ok(1));
+    assert_eq!(count(&*store, &ann).await, 1);
     // Without a source it is always new, and another person's source is another.
     let unnamed = |id: &str| NewMemory { id: id.into(), source: None, ..memory("tea") };
     assert!(keep(&*store, &ann, unnamed("a")).await.new);
@@ -77,9 +93,8 @@ pub(crate) async fn nobody_sees_what_belongs_to_another(engine: &impl Engine) {
     keep(&*store, &bob, memory("secret of bob")).await;
     assert_eq!(listed(&*store, &bob).await, ["secret of bob"]);
     assert_eq!(holding(&*store, &bob, "secret").await, ["secret of bob"]);
-    let statistics = store.lexical_statistics(&ann, vec!["secret".into()]).await.unwrap();
-    let keys = vec![statistics.postings[0].memory];
-    assert_eq!(store.memories_by_key(&bob, keys).await, Ok(vec![None]));
+    let keys = vec![evidence(&*store, &ann, &["secret"]).await.postings[0].memory];
+    assert_eq!(store.memories_by_key(&Selection::of(&bob), keys).await, Ok(vec![None]));
     // Each has a first one.
     assert_eq!(hers.number, 1);
     assert_eq!(store.forget_memory(&bob, 1, "m", NOW).await, Ok(Forgotten::Now));
@@ -87,7 +102,7 @@ pub(crate) async fn nobody_sees_what_belongs_to_another(engine: &impl Engine) {
     assert_eq!(listed(&*store, &ann).await, ["secret of ann"]);
     // Case and blanks make another person, not the same one.
     for other in ["Ann", "ann ", "an", "%", "'"] {
-        assert_eq!(store.count_memories(&person(other)).await, Ok(0), "{other:?}");
+        assert_eq!(count(&*store, &person(other)).await, 0, "{other:?}");
     }
     assert_eq!(Scope::user(" "), None);
 }
@@ -95,10 +110,9 @@ pub(crate) async fn nobody_sees_what_belongs_to_another(engine: &impl Engine) {
 pub(crate) async fn a_narrower_scope_sees_less(engine: &impl Engine) {
     let store = engine.open();
     let whole = person("ann");
-    let agent = narrowed("ann", |scope| scope.agent_id = Some("chef".into()));
-    let mut run = agent.clone();
-    run.run_id = Some("r1".into());
-    let app = narrowed("ann", |scope| scope.app_id = Some("mail".into()));
+    let agent = narrowed("ann", Entity::Agent, "chef");
+    let run = agent.clone().with(Entity::Run, "r1").unwrap();
+    let app = narrowed("ann", Entity::App, "mail");
     let mut numbers = Vec::new();
     for (scope, text) in
         [(&whole, "x whole"), (&agent, "x agent"), (&run, "x run"), (&app, "x app")]
@@ -113,7 +127,7 @@ pub(crate) async fn a_narrower_scope_sees_less(engine: &impl Engine) {
     ];
     for (scope, visible) in expected {
         assert_eq!(listed(&*store, scope).await, visible, "{scope:?}");
-        assert_eq!(store.count_memories(scope).await, Ok(visible.len()), "{scope:?}");
+        assert_eq!(count(&*store, scope).await, visible.len(), "{scope:?}");
         let mut found = holding(&*store, scope, "x").await;
         found.reverse();
         assert_eq!(found, visible, "{scope:?}");
@@ -125,28 +139,25 @@ pub(crate) async fn a_narrower_scope_sees_less(engine: &impl Engine) {
 pub(crate) async fn statistics_count_what_is_kept(engine: &impl Engine) {
     let store = engine.open();
     let ann = person("ann");
-    let ask = |terms: &[&str]| {
-        let terms = terms.iter().map(|t| (*t).to_owned()).collect();
-        store.lexical_statistics(&ann, terms)
-    };
-    assert_eq!(ask(&["tea"]).await, Ok(LexicalStatistics::default()));
+    assert_eq!(evidence(&*store, &ann, &["tea"]).await, Evidence::default());
     let mut twice = memory("green tea");
     twice.terms = vec![("green".into(), 1), ("tea".into(), 2)];
     let first = keep(&*store, &ann, twice).await;
     keep(&*store, &ann, memory("black tea please")).await;
-    let seen = ask(&["nothing", "tea", "green"]).await.unwrap();
-    assert_eq!((seen.memories, seen.terms), (2, 6));
+    let seen = evidence(&*store, &ann, &["nothing", "tea", "green"]).await;
+    assert_eq!((seen.memories, seen.terms, &*seen.holders), (2, 6, &[0, 2, 1][..]));
     let mut occurs: Vec<_> =
         seen.postings.iter().map(|p| (p.term, p.frequency, p.length)).collect();
     occurs.sort_unstable();
     assert_eq!(occurs, [(1, 1, 3), (1, 2, 3), (2, 1, 3)]);
 
     store.forget_memory(&ann, first.number, "m", NOW).await.unwrap();
-    let seen = ask(&["tea", "green"]).await.unwrap();
+    let seen = evidence(&*store, &ann, &["tea", "green"]).await;
     assert_eq!((seen.memories, seen.terms, seen.postings.len()), (1, 3, 1));
     assert_eq!(store.total_memories().await, Ok(1));
     store.forget_all(&ann, "n", NOW).await.unwrap();
-    assert_eq!(ask(&["tea"]).await, Ok(LexicalStatistics::default()));
+    let seen = evidence(&*store, &ann, &["tea", "green"]).await;
+    assert_eq!((seen.memories, seen.terms, seen.postings.len()), (0, 0, 0));
     assert_eq!(store.total_memories().await, Ok(0));
 }
 
@@ -156,14 +167,19 @@ pub(crate) async fn keys_give_records_in_their_order(engine: &impl Engine) {
     for text in ["x 1", "x 2", "x 3"] {
         keep(&*store, &ann, memory(text)).await;
     }
-    let statistics = store.lexical_statistics(&ann, vec!["x".into()]).await.unwrap();
-    let mut keys: Vec<i64> = statistics.postings.iter().map(|p| p.memory).collect();
+    let found_by = evidence(&*store, &ann, &["x"]).await;
+    let mut keys: Vec<i64> = found_by.postings.iter().map(|p| p.memory).collect();
     keys.sort_unstable_by(|a, b| b.cmp(a));
     assert_eq!(texts(found(&*store, &ann, keys.clone()).await), ["x 3", "x 2", "x 1"]);
     // One that was forgotten meanwhile leaves its place empty.
     store.forget_memory(&ann, 2, "m", NOW).await.unwrap();
-    let there: Vec<bool> =
-        store.memories_by_key(&ann, keys).await.unwrap().iter().map(Option::is_some).collect();
+    let there: Vec<bool> = store
+        .memories_by_key(&Selection::of(&ann), keys)
+        .await
+        .unwrap()
+        .iter()
+        .map(Option::is_some)
+        .collect();
     assert_eq!(there, [true, false, true]);
 }
 
@@ -202,7 +218,7 @@ pub(crate) async fn a_forgotten_memory_does_not_come_back(engine: &impl Engine) 
     // The messages they were made from are worked on again.
     assert_eq!(keep(&*store, &ann, memory("one")).await, Stored { new: false, ..one });
     assert_eq!(keep(&*store, &ann, memory("two")).await, Stored { new: false, ..two });
-    assert_eq!(store.count_memories(&ann).await, Ok(0));
+    assert_eq!(count(&*store, &ann).await, 0);
     assert_eq!(holding(&*store, &ann, "two").await, Vec::<String>::new());
 }
 
@@ -263,7 +279,7 @@ pub(crate) async fn what_was_said_before_forget_all_is_not_kept_after_it(engine:
 
 pub(crate) async fn forget_all_of_a_narrower_scope_leaves_the_rest(engine: &impl Engine) {
     let store = engine.open();
-    let agent = narrowed("ann", |scope| scope.agent_id = Some("chef".into()));
+    let agent = narrowed("ann", Entity::Agent, "chef");
     keep(&*store, &person("ann"), memory("whole")).await;
     keep(&*store, &agent, memory("agent")).await;
     store.add_reminder(reminder("ann", "drink", NOW), 10).await.unwrap().unwrap();
@@ -280,18 +296,31 @@ pub(crate) async fn a_text_comes_back_as_it_was_said(engine: &impl Engine) {
         text: text.into(),
         terms: vec![("花生".into(), 1), ("'\u{0}".into(), 2)],
         actor_id: Some("bob".into()),
+        role: Some("user".into()),
+        metadata: serde_json::json!({"键": {"a": [1, null, "\u{0}"]}}).as_object().cloned(),
+        categories: vec!["食物".into(), "'".into()],
+        expires_on: Some(jiff::civil::date(2026, 12, 31)),
         ..memory("x")
     };
+    let (metadata, categories) = (new.metadata.clone(), new.categories.clone());
+    let ann = ann.with(Entity::Agent, "chef").unwrap();
     let stored = keep(&*store, &ann, new).await;
     drop(store);
-    let record = engine.open().list_memories(&ann, 1).await.unwrap().remove(0);
+    let record = engine.open().memory(&stored.id).await.unwrap().unwrap();
     let expected = MemoryRecord {
         id: stored.id,
         number: stored.number,
         text: text.into(),
+        scope: ann.clone(),
         actor_id: Some("bob".into()),
+        role: Some("user".into()),
+        metadata,
+        categories,
+        expires_on: Some(jiff::civil::date(2026, 12, 31)),
         source: Some("source of x".into()),
         created_at: NOW,
+        updated_at: NOW,
+        superseded: None,
     };
     assert_eq!(record, expected);
     assert_eq!(holding(&*engine.open(), &ann, "'\u{0}").await, [text]);

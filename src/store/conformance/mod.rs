@@ -5,6 +5,7 @@
 
 pub(crate) mod conversation;
 pub(crate) mod inbox;
+pub(crate) mod jobs;
 pub(crate) mod memories;
 pub(crate) mod outbox;
 pub(crate) mod reminders;
@@ -77,6 +78,12 @@ macro_rules! every_case {
                 a_question_is_open_until_its_time_or_the_next_answer,
                 a_person_is_told_once,
                 old_turns_are_pruned,
+            }
+            jobs {
+                a_source_makes_one_job,
+                a_job_waits_for_its_time_and_ends_once,
+                jobs_are_listed_and_pruned_when_over,
+                who_has_everything_forgotten_has_no_work_left,
             }
             memories {
                 a_source_makes_one_memory,
@@ -159,9 +166,9 @@ fn memory(text: &str) -> NewMemory {
         id: format!("id of {text}"),
         text: text.into(),
         terms: text.split(' ').map(|word| (word.to_owned(), 1)).collect(),
-        actor_id: None,
         source: Some(format!("source of {text}")),
         created_at: NOW,
+        ..NewMemory::default()
     }
 }
 

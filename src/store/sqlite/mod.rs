@@ -3,6 +3,7 @@
 mod conversation;
 mod file;
 mod inbox;
+mod jobs;
 mod memories;
 mod outbox;
 mod owners;
@@ -146,6 +147,7 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
         "PRAGMA busy_timeout = 5000; PRAGMA cache_size = -2000; PRAGMA temp_store = MEMORY;",
     )?;
     reader.set_prepared_statement_cache_capacity(schema::STATEMENTS);
+    schema::add_functions(&reader)?;
     Ok(reader)
 }
 

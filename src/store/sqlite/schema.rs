@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rusqlite::Connection;
+use rusqlite::functions::FunctionFlags;
 
 use crate::store::OpenError;
 
@@ -10,7 +11,7 @@ use crate::store::OpenError;
 const APPLICATION_ID: i64 = 0x6462_6f74;
 
 /// Step `n` brings layout `n` to `n + 1`. A step that was released is never changed.
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
 /// The newest layout this program knows.
 pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;
@@ -49,7 +50,16 @@ pub(super) fn configure(connection: &Connection, path: &Path) -> Result<(), Open
         )
         .map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    Ok(())
+    add_functions(connection).map_err(failed)
+}
+
+/// What SQL has of this program: `fold(text)`, the text in lower case.
+pub(super) fn add_functions(connection: &Connection) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_scalar_function("fold", 1, flags, |context| {
+        let text: Option<String> = context.get(0)?;
+        Ok(text.map(|text| text.to_lowercase()))
+    })
 }
 
 /// Refuses a file that is not ours or newer than this program, before anything is written.

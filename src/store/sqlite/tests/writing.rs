@@ -261,9 +261,8 @@ async fn what_is_forgotten_is_not_left_in_the_file() {
         id: n.to_string(),
         text: format!("the-secret {n} {}", "and more ".repeat(100)),
         terms: vec![("the-secret".into(), 1), (format!("term-{n}"), 1)],
-        actor_id: None,
         source: Some(n.to_string()),
-        created_at: 0,
+        ..NewMemory::default()
     });
     store.add_memories(&ann, memories.collect()).await.unwrap();
     store.forget_all(&ann, "m", 0).await.unwrap();

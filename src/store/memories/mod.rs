@@ -1,0 +1,89 @@
+//! What long-term memory needs of a store.
+
+mod filter;
+mod record;
+mod scope;
+mod selection;
+
+use async_trait::async_trait;
+
+pub use self::filter::{Field, Filter, Order, Test};
+pub use self::record::{
+    Change, Edit, EntitySummary, Event, Feedback, MemoryRecord, NewMemory, Stored,
+};
+pub(in crate::store) use self::scope::person;
+pub use self::scope::{BadId, Entity, Scope};
+pub use self::selection::{Asked, Evidence, Part, Posting, Selection};
+use super::Result;
+
+/// What forgetting found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Forgotten {
+    /// It is gone, text and terms.
+    Now,
+    /// The same source had it forgotten before.
+    Before,
+    /// There is no such memory.
+    Unknown,
+}
+
+/// Long-term memory, one person apart from the other.
+#[async_trait]
+pub trait MemoryStore {
+    /// Keeps memories, all or none.
+    async fn add_memories(&self, scope: &Scope, memories: Vec<NewMemory>) -> Result<Vec<Stored>>;
+
+    /// What is known about a question of the memories selected, owner by owner.
+    async fn evidence(&self, selection: &Selection, asked: Asked) -> Result<Vec<Evidence>>;
+
+    /// The memories with these [`Posting::memory`] keys, in the same order; `None`: not, or no
+    /// longer, selected.
+    async fn memories_by_key(
+        &self,
+        selection: &Selection,
+        keys: Vec<i64>,
+    ) -> Result<Vec<Option<MemoryRecord>>>;
+
+    /// A part of the memories selected, newest first.
+    async fn select_memories(&self, selection: &Selection, part: Part)
+    -> Result<Vec<MemoryRecord>>;
+
+    /// How many memories are selected.
+    async fn count_memories(&self, selection: &Selection) -> Result<usize>;
+
+    /// The memory with this UUID.
+    async fn memory(&self, id: &str) -> Result<Option<MemoryRecord>>;
+
+    /// Changes the memory with this UUID; `None`: there is none.
+    async fn edit_memory(&self, id: &str, edit: Edit) -> Result<Option<MemoryRecord>>;
+
+    /// Removes the memories selected, in one transaction; returns how many they were.
+    async fn remove_memories(&self, selection: &Selection, at: i64) -> Result<usize>;
+
+    /// What became of the memory with this UUID, oldest first; nothing, if there never was one.
+    async fn history(&self, id: &str) -> Result<Vec<Change>>;
+
+    /// The entities that have memories, by kind and id.
+    async fn entities(&self) -> Result<Vec<EntitySummary>>;
+
+    /// Forgets the memory with this number, and the turns of conversation it was made from;
+    /// `source` is what asked for it.
+    async fn forget_memory(
+        &self,
+        scope: &Scope,
+        number: i64,
+        source: &str,
+        now: i64,
+    ) -> Result<Forgotten>;
+
+    /// Forgets every memory and reminder of a scope in one transaction; returns how many. Asked
+    /// again by the same source, it returns the same count and forgets nothing more.
+    ///
+    /// When the scope is a whole person, every turn of the person's conversations goes too, and what
+    /// was said before `now` and is still on its way to
+    /// memory is not kept either.
+    async fn forget_all(&self, scope: &Scope, source: &str, now: i64) -> Result<usize>;
+
+    /// How many memories there are in all.
+    async fn total_memories(&self) -> Result<u64>;
+}

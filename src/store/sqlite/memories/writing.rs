@@ -1,0 +1,222 @@
+//! Memories written, changed and removed.
+
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use serde_json::{Map, Value};
+
+use super::conditions::{Condition, FROM};
+use super::reading;
+use crate::store::sqlite::{conversation, owners};
+use crate::store::{Edit, Entity, MemoryRecord, NewMemory, Scope, Selection, Stored};
+
+/// `changes.event`.
+const UPDATED: i64 = 1;
+const SUPERSEDED: i64 = 2;
+const DELETED: i64 = 3;
+
+pub(super) fn add(
+    c: &Connection,
+    owner: i64,
+    scope: &Scope,
+    memory: &NewMemory,
+) -> rusqlite::Result<Stored> {
+    let known = c
+        .prepare_cached(
+            "SELECT id, number FROM memories WHERE owner = ?1 AND source = ?2
+             UNION ALL
+             SELECT memory, number FROM forgotten_sources
+             WHERE owner = ?1 AND source = ?2 AND memory IS NOT NULL",
+        )?
+        .query_row(params![owner, memory.source], |r| {
+            Ok(Stored { id: r.get(0)?, number: r.get(1)?, new: false })
+        })
+        .optional()?;
+    if let Some(stored) = known {
+        return Ok(stored);
+    }
+    let forgot_all_at: i64 = c
+        .prepare_cached("SELECT forgot_all_at FROM owners WHERE id = ?1")?
+        .query_row([owner], |r| r.get(0))?;
+    if memory.source.is_some() && memory.created_at < forgot_all_at {
+        return Ok(Stored { id: memory.id.clone(), number: 0, new: false });
+    }
+    let number = owners::next_number(c, owner)?;
+    let length = length(&memory.terms);
+    let categories =
+        (!memory.categories.is_empty()).then(|| Value::from(memory.categories.clone()).to_string());
+    c.prepare_cached(
+        "INSERT INTO memories (id, owner, number, agent_id, app_id, run_id, actor_id, role, text,
+                               terms, metadata, categories, expires_on, source, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+    )?
+    .execute(params![
+        memory.id,
+        owner,
+        number,
+        scope.id(Entity::Agent),
+        scope.id(Entity::App),
+        scope.id(Entity::Run),
+        memory.actor_id,
+        memory.role,
+        memory.text,
+        length,
+        memory.metadata.as_ref().map(json),
+        categories,
+        memory.expires_on.map(|day| day.to_string()),
+        memory.source,
+        memory.created_at
+    ])?;
+    let key = c.last_insert_rowid();
+    index(c, owner, key, &memory.terms)?;
+    c.prepare_cached(
+        "UPDATE owners SET memories = memories + 1, terms = terms + ?2 WHERE id = ?1",
+    )?
+    .execute(params![owner, length])?;
+    for old in &memory.supersedes {
+        supersede(c, owner, old, memory)?;
+    }
+    Ok(Stored { id: memory.id.clone(), number, new: true })
+}
+
+fn length(terms: &[(String, u32)]) -> u32 {
+    terms.iter().map(|(_, frequency)| frequency).sum()
+}
+
+fn json(object: &Map<String, Value>) -> String {
+    Value::Object(object.clone()).to_string()
+}
+
+fn index(c: &Connection, owner: i64, key: i64, terms: &[(String, u32)]) -> rusqlite::Result<()> {
+    let length = length(terms);
+    let mut insert = c.prepare_cached("INSERT INTO postings VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    for (term, frequency) in terms {
+        insert.execute(params![owner, term, key, frequency, length])?;
+    }
+    Ok(())
+}
+
+/// Lets `new` take the place of an older memory of the same owner.
+fn supersede(c: &Connection, owner: i64, old: &str, new: &NewMemory) -> rusqlite::Result<()> {
+    let noted = c
+        .prepare_cached(
+            "INSERT INTO changes (memory, owner, event, old_text, new_text, said_at, at, actor_id,
+                                  role)
+             SELECT id, owner, ?3, text, ?4, created_at, ?5, actor_id, role FROM memories
+             WHERE id = ?1 AND owner = ?2 AND id <> ?6 AND superseded_at IS NULL",
+        )?
+        .execute(params![old, owner, SUPERSEDED, new.text, new.created_at, new.id])?;
+    if noted > 0 {
+        c.prepare_cached(
+            "UPDATE memories SET superseded_at = ?2, superseded_by = ?3 WHERE id = ?1",
+        )?
+        .execute(params![old, new.created_at, new.id])?;
+    }
+    Ok(())
+}
+
+pub(super) fn edit(
+    c: &Connection,
+    id: &str,
+    edit: &Edit,
+) -> rusqlite::Result<Option<MemoryRecord>> {
+    let found: Option<(i64, i64, u32, Option<String>, String)> = c
+        .prepare_cached("SELECT key, owner, terms, metadata, text FROM memories WHERE id = ?1")?
+        .query_row([id], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?)))
+        .optional()?;
+    let Some((key, owner, old_length, metadata, old_text)) = found else { return Ok(None) };
+    if let Some((text, terms)) = &edit.text
+        && *text != old_text
+    {
+        c.prepare_cached(
+            "INSERT INTO changes (memory, owner, event, old_text, new_text, said_at, at, actor_id,
+                                  role)
+             SELECT id, owner, ?2, text, ?3, created_at, ?4, actor_id, role FROM memories
+             WHERE key = ?1",
+        )?
+        .execute(params![key, UPDATED, text, edit.at])?;
+        c.prepare_cached("DELETE FROM postings WHERE memory = ?1")?.execute([key])?;
+        index(c, owner, key, terms)?;
+        c.prepare_cached("UPDATE memories SET text = ?2, terms = ?3 WHERE key = ?1")?
+            .execute(params![key, text, length(terms)])?;
+        c.prepare_cached("UPDATE owners SET terms = terms - ?2 + ?3 WHERE id = ?1")?
+            .execute(params![owner, old_length, length(terms)])?;
+    }
+    if let Some(added) = &edit.metadata {
+        let mut merged = reading::metadata(metadata).unwrap_or_default();
+        merged.extend(added.clone());
+        c.prepare_cached("UPDATE memories SET metadata = ?2 WHERE key = ?1")?
+            .execute(params![key, json(&merged)])?;
+    }
+    if let Some(day) = edit.expires_on {
+        c.prepare_cached("UPDATE memories SET expires_on = ?2 WHERE key = ?1")?
+            .execute(params![key, day.map(|day| day.to_string())])?;
+    }
+    if let Some(at) = edit.created_at {
+        c.prepare_cached("UPDATE memories SET created_at = ?2 WHERE key = ?1")?
+            .execute(params![key, at])?;
+    }
+    if let Some(feedback) = &edit.feedback {
+        c.prepare_cached("UPDATE memories SET liked = ?2, liked_why = ?3 WHERE key = ?1")?
+            .execute(params![key, feedback.good, feedback.reason])?;
+    }
+    c.prepare_cached("UPDATE memories SET updated_at = ?2 WHERE key = ?1")?
+        .execute(params![key, edit.at])?;
+    reading::one(c, id)
+}
+
+/// Removes what is selected; returns how much it was.
+pub(super) fn remove_selected(
+    c: &Connection,
+    selection: &Selection,
+    at: i64,
+) -> rusqlite::Result<usize> {
+    let Condition { text, values } = Condition::of(selection);
+    let found = c
+        .prepare_cached(&format!(
+            "SELECT m.key, m.owner, o.user_id, m.source FROM {FROM} WHERE {text}"
+        ))?
+        .query_map(params_from_iter(values), |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))?
+        .collect::<rusqlite::Result<Vec<(i64, i64, String, Option<String>)>>>()?;
+    for (key, owner, user, source) in &found {
+        if let Some(source) = source {
+            conversation::forget(c, user, Some(source))?;
+        }
+        remove(c, *owner, *key, at)?;
+    }
+    Ok(found.len())
+}
+
+/// Removes a memory; its postings go with it, and its words go from its history. What it was made
+/// from stays known.
+pub(super) fn remove(c: &Connection, owner: i64, key: i64, at: i64) -> rusqlite::Result<()> {
+    c.prepare_cached(
+        "INSERT INTO forgotten_sources SELECT owner, source, id, number FROM memories
+         WHERE key = ?1 AND source IS NOT NULL ON CONFLICT DO NOTHING",
+    )?
+    .execute([key])?;
+    c.prepare_cached(
+        "UPDATE changes SET old_text = NULL, new_text = NULL
+         WHERE memory = (SELECT id FROM memories WHERE key = ?1)",
+    )?
+    .execute([key])?;
+    // What it took the place of is not to say what it said.
+    c.prepare_cached(
+        "UPDATE changes SET new_text = NULL WHERE event = ?2 AND memory IN (
+           SELECT old.id FROM memories new JOIN memories old
+             ON old.owner = new.owner AND old.superseded_by = new.id
+           WHERE new.key = ?1 AND old.superseded_at IS NOT NULL)",
+    )?
+    .execute(params![key, SUPERSEDED])?;
+    c.prepare_cached(
+        "INSERT INTO changes (memory, owner, event, said_at, at, actor_id, role)
+         SELECT id, owner, ?2, created_at, ?3, actor_id, role FROM memories WHERE key = ?1",
+    )?
+    .execute(params![key, DELETED, at])?;
+    let length: i64 = c
+        .prepare_cached("DELETE FROM memories WHERE key = ?1 RETURNING terms")?
+        .query_row([key], |r| r.get(0))?;
+    c.prepare_cached(
+        "UPDATE owners SET memories = memories - 1, terms = terms - ?2 WHERE id = ?1",
+    )?
+    .execute(params![owner, length])?;
+    Ok(())
+}
