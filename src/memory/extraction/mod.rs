@@ -84,7 +84,7 @@ pub async fn extract(
     if !worth::is_asked_about(utterance.text) {
         return Ok(Vec::new());
     }
-    let check = Check::new(utterance.text, known, &prompt::said_at(utterance, zone));
+    let check = Check::new(prompt::shown(utterance.text), known, &prompt::said_at(utterance, zone));
     let request = prompt::request(utterance, known, zone);
     let first = match model.complete(&request).await {
         Ok(completion) => completion,
@@ -113,6 +113,8 @@ pub async fn extract(
 fn judge(answer: &str, check: &Check<'_>, last: bool) -> Result<Verdict, NotUnderstood> {
     let Reading { statements, partial } = answer::read(answer)?;
     let mut verdict = check.judge(statements, last);
+    let (kept, doubted, dropped) = (verdict.kept.len(), verdict.wrong.len(), verdict.dropped);
+    tracing::debug!(kept, doubted, dropped, "the model's memories were held against the message");
     if partial {
         verdict.wrong.push("it broke off, or some statements have no \"text\"".into());
     }

@@ -7,7 +7,7 @@
 use super::ExtractError;
 use super::answer::NotUnderstood;
 use super::check;
-use super::check::script::{Script, is_translated};
+use super::check::script::{Original, Script};
 use super::json;
 use super::prompt::{ANSWER_TOKENS, again, quoted};
 use crate::llm::{ChatMessage, ChatModel, ChatRequest, Role, estimate_tokens};
@@ -82,7 +82,7 @@ pub fn read(answer: &str, memories: &[String]) -> Result<String, NotUnderstood> 
     if !line.contains(char::is_alphabetic) {
         return Err(NotUnderstood("the summary is empty"));
     }
-    if is_translated(line, &all) {
+    if Original::new(&all).is_translated_in(line) {
         return Err(NotUnderstood("the summary is not in the language of the memories"));
     }
     if check::has_made_up_figure(line, memories) {

@@ -75,6 +75,12 @@ pub(super) fn roomier(mut request: ChatRequest) -> ChatRequest {
     request
 }
 
+/// The part of a message that the model sees, and against which its answer is held.
+pub(super) fn shown(text: &str) -> &str {
+    let text = text.trim();
+    text.char_indices().nth(MAX_UTTERANCE_CHARS).map_or(text, |(end, _)| &text[..end])
+}
+
 /// When it was said, where the person is.
 pub(super) fn said_at(utterance: &Utterance<'_>, zone: &TimeZone) -> Zoned {
     let moment = Timestamp::from_millisecond(utterance.said_at).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -91,8 +97,8 @@ fn data(utterance: &Utterance<'_>, known: &[Known], said_at: &Zoned) -> String {
         monday.saturating_add(6.days()),
         monday.saturating_add(7.days()),
     ));
-    let text: String = utterance.text.trim().chars().take(MAX_UTTERANCE_CHARS).collect();
-    for Meant { expression, date } in dates::meant(&text, today) {
+    let text = shown(utterance.text);
+    for Meant { expression, date } in dates::meant(text, today) {
         data.push_str(&format!(" {} is {date}.", quoted(expression)));
     }
     data.push('\n');
@@ -105,8 +111,8 @@ fn data(utterance: &Utterance<'_>, known: &[Known], said_at: &Zoned) -> String {
             data.push_str(&format!("{}: {}\n", memory.number, quoted(&text)));
         }
     }
-    data.push_str(&format!("Message: {}\n", quoted(&text)));
-    let language = Script::of(&text).and_then(Script::language);
+    data.push_str(&format!("Message: {}\n", quoted(text)));
+    let language = Script::of(text).and_then(Script::language);
     let language = language.unwrap_or("the language of the message");
     data.push_str(&format!("Write the statements in {language}."));
     data

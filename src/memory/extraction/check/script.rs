@@ -80,34 +80,45 @@ fn add(weights: &mut Vec<(Script, usize)>, letters: Letters) {
     }
 }
 
-/// Whether most of a statement is in a script in which the message does not say it.
-pub(in crate::memory::extraction) fn is_translated(statement: &str, message: &str) -> bool {
-    let (Some(own), Some(asked)) = (Script::of(statement), Script::of(message)) else {
-        return false;
-    };
-    if own == asked {
-        return false;
-    }
-    // A message of two languages: each statement may be in that in which it was said.
-    let said = squeezed(message);
-    let words = words(statement, own);
-    let quoted = words.iter().filter(|word| said.contains(&squeezed(word))).count();
-    quoted * 2 < words.len()
+/// What was said, as statements of it are held against it.
+#[derive(Debug)]
+pub(in crate::memory::extraction) struct Original {
+    pub(in crate::memory::extraction) script: Option<Script>,
+    squeezed: String,
 }
 
-/// A word of a statement in another script than the rest of it, which `said` does not have: a
-/// name or a term that was translated.
-pub(super) fn translated_word(statement: &str, said: &str) -> Option<String> {
-    let own = Script::of(statement)?;
-    let said = squeezed(said);
-    let others = statement.split(|c: char| {
-        !c.is_alphanumeric() || own.has(c) || matches!(c.script(), Letters::Common)
-    });
-    let foreign = |word: &&str| {
-        let letters = word.chars().filter(|c| c.is_alphabetic()).count();
-        letters > 1 && !said.contains(&squeezed(word))
-    };
-    others.filter(|word| !word.is_empty()).find(foreign).map(str::to_owned)
+impl Original {
+    pub(in crate::memory::extraction) fn new(text: &str) -> Self {
+        Self { script: Script::of(text), squeezed: squeezed(text) }
+    }
+
+    /// Whether most of a statement is in a script in which this does not say it.
+    pub(in crate::memory::extraction) fn is_translated_in(&self, statement: &str) -> bool {
+        let (Some(own), Some(asked)) = (Script::of(statement), self.script) else { return false };
+        if own == asked {
+            return false;
+        }
+        // A message of two languages: each statement may be in that in which it was said.
+        let words = words(statement, own);
+        let quoted = words.iter().filter(|word| self.has(word)).count();
+        quoted * 2 < words.len()
+    }
+
+    /// A word of a statement in another script than the rest of it, which this does not have: a
+    /// name or a term that was translated.
+    pub(super) fn word_translated_in(&self, statement: &str) -> Option<String> {
+        let own = Script::of(statement)?;
+        let others = statement.split(|c: char| {
+            !c.is_alphanumeric() || own.has(c) || matches!(c.script(), Letters::Common)
+        });
+        let foreign =
+            |word: &&str| word.chars().filter(|c| c.is_alphabetic()).count() > 1 && !self.has(word);
+        others.filter(|word| !word.is_empty()).find(foreign).map(str::to_owned)
+    }
+
+    fn has(&self, word: &str) -> bool {
+        self.squeezed.contains(&squeezed(word))
+    }
 }
 
 /// The words of a script in a text; characters, where there are no words to be seen.
@@ -128,6 +139,14 @@ pub(super) fn squeezed(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn is_translated(statement: &str, message: &str) -> bool {
+        Original::new(message).is_translated_in(statement)
+    }
+
+    fn translated_word(statement: &str, message: &str) -> Option<String> {
+        Original::new(message).word_translated_in(statement)
+    }
 
     #[test]
     fn the_script_of_most_of_it() {
