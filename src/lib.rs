@@ -10,7 +10,7 @@
 //! | 5 | [`http`], [`service`], [`doctor`] |
 //! | 4 | [`bot`] |
 //! | 3 | [`memory`], [`dingtalk`], [`llm`] |
-//! | 2 | [`store`], [`outbound`] |
+//! | 2 | [`store`], [`outbound`], [`encoder`] |
 //! | 1 | [`config`], [`telemetry`], [`language`], [`live`], [`printed`] |
 
 pub mod bot;
@@ -18,6 +18,7 @@ pub mod cli;
 pub mod config;
 pub mod dingtalk;
 pub mod doctor;
+pub mod encoder;
 pub mod http;
 pub mod language;
 pub mod live;
