@@ -10,6 +10,7 @@
 //! place.
 
 pub mod adding;
+pub mod extraction;
 pub mod filter;
 pub mod meaning;
 pub mod ranking;

@@ -19,6 +19,7 @@ mod doctor_document;
 mod doctor_ecs;
 mod doctor_target;
 mod encoder;
+mod extraction;
 mod journal;
 mod log_document;
 mod memory_api;

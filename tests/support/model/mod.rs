@@ -39,6 +39,8 @@ pub enum Reply {
     Azure(String),
     /// Streams this as thinking (`reasoning_content`) and then the text, as DeepSeek does.
     Reasoned(String, String),
+    /// Streams this text and ends by `finish_reason: "length"`: it had no tokens left.
+    CutOff(String),
     /// Nothing, not even a status line.
     Stall,
     /// Streams half of the text and then nothing more.

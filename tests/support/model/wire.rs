@@ -23,6 +23,8 @@ const MAX_CHUNKS: usize = 64;
 enum End {
     /// As it should: finish reason, usage, `[DONE]`.
     Whole,
+    /// As it should, for want of tokens.
+    OutOfTokens,
     /// It stays open and silent.
     Silence,
     /// The connection breaks.
@@ -43,6 +45,8 @@ pub(super) fn response(reply: &Reply, asked: &Asked) -> Response<Body> {
                 .map(|piece| json!({ "delta": { "reasoning_content": piece, "content": null } }));
             stream_of(asked, thinking.chain(deltas(text)).collect(), End::Whole)
         }
+        Reply::CutOff(text) if asked.streamed() => stream_of(asked, deltas(text), End::OutOfTokens),
+        Reply::CutOff(text) => server::json(200, &completion(asked, text, "length")),
         Reply::StallMidway(text) => stream_of(asked, half(text), End::Silence),
         Reply::BreakOff(text) => stream_of(asked, half(text), End::Break),
         Reply::RateLimited(seconds) => {
@@ -132,10 +136,11 @@ fn azure(text: &str) -> Vec<Value> {
 fn stream_of(asked: &Asked, choices: Vec<Value>, end: End) -> Response<Body> {
     let mut events: Vec<String> =
         choices.into_iter().map(|choice| event(&chunk(asked, choice))).collect();
-    if matches!(end, End::Whole) {
+    if matches!(end, End::Whole | End::OutOfTokens) {
         let finished = events.iter().any(|event| event.contains("\"content_filter\""));
         if !finished {
-            events.push(event(&chunk(asked, json!({ "delta": {}, "finish_reason": "stop" }))));
+            let reason = if matches!(end, End::Whole) { "stop" } else { "length" };
+            events.push(event(&chunk(asked, json!({ "delta": {}, "finish_reason": reason }))));
         }
         if asked.body["stream_options"]["include_usage"] == true {
             let mut last = chunk(asked, Value::Null);
@@ -159,7 +164,7 @@ fn stream_of(asked: &Asked, choices: Vec<Value>, end: End) -> Response<Body> {
 /// What follows the last event.
 fn ending(end: End) -> BoxStream<'static, io::Result<Frame<Bytes>>> {
     match end {
-        End::Whole => stream::empty().boxed(),
+        End::Whole | End::OutOfTokens => stream::empty().boxed(),
         End::Silence => stream::pending().boxed(),
         End::Break => stream::once(async {
             // The events before are to arrive, not to be lost with the connection.
