@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Slice, s};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Slice};
 
 use super::DIMENSIONS;
 use super::file::Header;
@@ -161,7 +161,8 @@ impl Network {
             let first = begin.saturating_sub(SIGHT);
             let seen = &ids[first..ids.len().min(end + SIGHT)];
             let features = self.features(seen, &row)?;
-            sum += &features.slice(s![begin - first..end - first, ..]).sum_axis(Axis(0));
+            let about = Slice::from(begin - first..end - first);
+            sum += &features.slice_axis(Axis(0), about).sum_axis(Axis(0));
         }
         let length = ids.len() as f32;
         let mut mean = self.times(&sum, self.out);
@@ -204,7 +205,7 @@ impl Network {
     /// One of the convolutions, added to what went in; outside of the text there is nothing.
     fn convolve(&self, branch: &Branch, which: usize, input: ArrayView2<'_, f32>) -> Array2<f32> {
         let count = input.nrows();
-        let weights = self.matrix(branch.weights[which]);
+        let all = self.matrix(branch.weights[which]);
         let mut out = Array2::<f32>::zeros((count, BRANCH));
         for place in 0..branch.window {
             // Piece `at` sees piece `at + place - before` here, if there is one.
@@ -213,9 +214,10 @@ impl Network {
             if skipped + ahead >= count {
                 continue;
             }
-            let seen = input.slice(s![ahead..count - skipped, ..]);
-            let weights = weights.slice(s![place * BRANCH..(place + 1) * BRANCH, ..]);
-            let mut about = out.slice_mut(s![skipped..count - ahead, ..]);
+            let seen = input.slice_axis(Axis(0), Slice::from(ahead..count - skipped));
+            let weights = Slice::from(place * BRANCH..(place + 1) * BRANCH);
+            let weights = all.slice_axis(Axis(0), weights);
+            let mut about = out.slice_axis_mut(Axis(0), Slice::from(skipped..count - ahead));
             general_mat_mul(1.0, &seen, &weights, 1.0, &mut about);
         }
         out += &self.vector(branch.biases[which]);

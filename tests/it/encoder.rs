@@ -1,9 +1,11 @@
 //! The built-in encoder, held to the program that its weights were published with.
 
+use std::fs::File;
 use std::io::Write as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dingbot::encoder::{self, Encoder};
 use serde_json::Value;
@@ -46,6 +48,12 @@ fn sentences() -> Vec<String> {
         "http://a.b/c?d=e&f=%20",
         "我在杭州工作，my office is in Building 7",
         "繁體中文：資訊與軟體",
+        "臺灣的電腦網路，滑鼠與印表機",
+        "後天麵包店裡見，別遲到",
+        "café naïve Zürich 東京",
+        "cafe\u{301} nai\u{308}ve Zu\u{308}rich か\u{3099}",
+        "✅完成了👍🏽👍🏿 100％",
+        "会议改到15:30→16:45，金额￥12，345．60",
         "Привет, мир",
         "مرحبا بالعالم",
         "สวัสดีชาวโลก",
@@ -68,7 +76,7 @@ fn sentences() -> Vec<String> {
         ["likes", "has never seen", "moved away from", "will pay 3,500.75 for", "forgot"],
         ["green tea", "the Bund in Shanghai", "room 42", "peanuts & shrimp", "order #77-19", "it"],
     );
-    for (whom, verbs, things) in [chinese, english] {
+    for (whom, verbs, things) in [&chinese, &english] {
         for who in whom {
             for verb in verbs {
                 for thing in things {
@@ -81,6 +89,11 @@ fn sentences() -> Vec<String> {
     }
     let long = sentences[40..80].join(" ");
     sentences.push(long);
+    // As long as what the network works on at a time, a little shorter, a little longer, and more.
+    let words: Vec<&str> = english.2.into_iter().chain(chinese.2).cycle().take(400).collect();
+    for count in (20..60).chain([100, 200, 400]) {
+        sentences.push(words[..count].join(" "));
+    }
     for number in 0..80 {
         sentences.push(format!("{number}月{number}日 {}", "重复".repeat(number)));
     }
@@ -147,4 +160,75 @@ fn what_is_no_package_leaves_the_model_alone() {
     let refused = Encoder::open(&file).unwrap_err().to_string();
     assert!(refused.contains("no header") && refused.contains("import"), "{refused}");
     assert!(Encoder::open(&folder.path().join("none")).is_err());
+}
+
+/// Set for the process that a test starts of itself, to be alone in it: the model file.
+const ALONE: &str = "DINGBOT_TEST_MODEL";
+
+#[test]
+fn what_was_loaded_is_given_back() {
+    let Some(file) = std::env::var_os(ALONE) else {
+        let Some(package) = package() else { return };
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(encoder::FILE);
+        encoder::import(&package, &file).unwrap();
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "encoder::what_was_loaded_is_given_back", "--nocapture"])
+            .env(ALONE, &file)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        print!("{}", said.lines().filter(|it| it.starts_with("kB: ")).collect::<String>());
+        assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    };
+    let encoder = Encoder::open(Path::new(&file)).unwrap();
+    let before = anonymous();
+    let long = "会议改到周五下午 at the Bund. ".repeat(150);
+    let vector = encoder.encode(&long).unwrap();
+    assert!(!encoder.release_if_idle(Duration::from_secs(600)), "it was just used");
+    let mut released = Vec::new();
+    let mut loaded = Vec::new();
+    for _ in 0..3 {
+        loaded.push(anonymous());
+        assert!(encoder.release_if_idle(Duration::ZERO));
+        assert!(!encoder.release_if_idle(Duration::ZERO), "there is nothing left");
+        released.push(anonymous());
+        assert_eq!(encoder.encode(&long).unwrap(), vector, "it is loaded again");
+    }
+    println!("kB: {before} before, {loaded:?} loaded, {released:?} given back");
+    // 13 MB of weights; what is left is not more each time.
+    assert!(loaded.iter().zip(&released).all(|(loaded, idle)| loaded >= &(idle + 11_000)));
+    assert!(released.iter().all(|idle| *idle < before + 10_000));
+}
+
+/// What this process has in memory that is no file's, in kB.
+fn anonymous() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn a_damaged_model_is_found() {
+    let Some(package) = package() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(encoder::FILE);
+    encoder::import(&package, &file).unwrap();
+    // Who imports is seldom who serves.
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing beside it");
+
+    let encoder = Encoder::open(&file).unwrap();
+    encoder.verify().unwrap();
+    let length = std::fs::metadata(&file).unwrap().len();
+    let wounded = File::options().read(true).write(true).open(&file).unwrap();
+    let mut byte = [0];
+    wounded.read_exact_at(&mut byte, length / 2).unwrap();
+    wounded.write_all_at(&[byte[0] ^ 1], length / 2).unwrap();
+    let refused = encoder.verify().unwrap_err().to_string();
+    assert!(refused.contains("damaged") && refused.contains("import"), "{refused}");
+    wounded.set_len(length - 8_192).unwrap();
+    let refused = Encoder::open(&file).unwrap_err().to_string();
+    assert!(refused.contains("bytes, not"), "{refused}");
 }

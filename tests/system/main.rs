@@ -29,6 +29,7 @@ mod guide;
 mod install;
 mod journal;
 mod maintainer_scripts;
+mod model;
 mod nginx;
 mod process;
 mod recovery;
