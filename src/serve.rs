@@ -26,6 +26,7 @@ use self::tasks::Tasks;
 use crate::bot::Inbox;
 use crate::config::{Settings, Sources};
 use crate::http::{self, accept, listener};
+use crate::memory::meaning::{self, Meaning};
 use crate::service::control::{self, ControlSocket, Request};
 use crate::service::notify::Notifier;
 use crate::service::signals::{Signal, Signals};
@@ -81,7 +82,10 @@ pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::
     let store = notifier
         .taking_time("opening the store", store::open(&store_path, &metrics, &health))
         .await?;
+    let (kept, places) = (Arc::clone(&store) as Arc<dyn Store>, meaning::places(&store_path));
+    let meaning = tokio::task::spawn_blocking(move || Meaning::open(&places, kept)).await?;
     let ground = Ground {
+        meaning: meaning.clone(),
         store: Arc::clone(&store) as Arc<dyn Store>,
         clock: clock.clone(),
         metrics: Arc::clone(&metrics),
@@ -105,6 +109,10 @@ pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::
     tasks.spawn("reminders", house.reminders.run(stops.bot.clone()));
     tasks.spawn("settler", house.settler.run(stops.bot.clone()));
     tasks.spawn("housekeeping", house.housekeeping.run(stops.bot.clone()));
+    if let Some(meaning) = meaning {
+        let stop = stops.bot.clone();
+        tasks.spawn("vectors", async move { meaning.run(stop).await });
+    }
     tasks.spawn("traffic", traffic.run(stops.service.clone()));
     let proxies = house.furniture.trusted_proxies.clone();
     let service = http::service(house.routes, proxies, Arc::clone(&metrics));

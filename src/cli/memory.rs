@@ -1,5 +1,7 @@
 //! `dingbot memory`: a person's memories, beside the running daemon.
 
+mod model;
+
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -57,6 +59,11 @@ enum Action {
         #[arg(long)]
         all: bool,
     },
+    /// The model by which memories are recalled by meaning, with no network
+    Model {
+        #[command(subcommand)]
+        action: model::Action,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -95,6 +102,9 @@ struct Line<'a> {
 
 impl Memory {
     pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+        if let Action::Model { action } = self.action {
+            return model::run(&action, sources, out);
+        }
         let create = matches!(self.action, Action::Add { .. });
         let place = match Workplace::open(sources, create)? {
             Ok(place) => place,
@@ -135,6 +145,7 @@ impl Memory {
                     );
                     writeln!(out, "forgotten: 1")?;
                 }
+                Action::Model { .. } => unreachable!("it needs no store"),
                 Action::Delete { whose, number: None, .. } => {
                     let count = memory.forget_all(&whose.scope()?, &source, now).await?;
                     writeln!(out, "forgotten: {count}")?;

@@ -13,6 +13,7 @@ use super::check::{BAD_CONFIGURATION, report_problems};
 use super::complaints;
 use crate::config::{self, Settings, Sources};
 use crate::memory::Memory;
+use crate::memory::meaning::{self, Meaning};
 use crate::service::control;
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::telemetry::clock::Clock;
@@ -61,6 +62,12 @@ fn store_path(settings: &Settings, sources: &Sources) -> PathBuf {
     config::state_path(settings, &sources.environment)
 }
 
+/// Where the model of the store that the daemon uses may be; the first is where it is imported to.
+pub(super) fn model_places(sources: &Sources) -> Result<[PathBuf; 2], ExitCode> {
+    let settings = settings(sources)?;
+    Ok(meaning::places(&store_path(&settings, sources)))
+}
+
 /// The control socket of the daemon that an operator means: the one the unit names; the packaged
 /// service's; else the one beside the store.
 pub(super) fn control_socket(sources: &Sources) -> Result<PathBuf, ExitCode> {
@@ -101,11 +108,17 @@ impl Workplace {
         };
         let metrics = Arc::new(Metrics::new());
         let path = store_path(&settings, sources);
-        let options = Options { create, ..Options::new(path, Arc::clone(&metrics)) };
+        let options = Options { create, ..Options::new(path.clone(), Arc::clone(&metrics)) };
         let store = Arc::new(SqliteStore::open(options)?);
         let kept: Arc<dyn crate::store::Store> = Arc::clone(&store) as _;
-        let memory =
-            Arc::new(Memory::new(&settings.memory, kept, Arc::clone(&metrics), Clock::System));
+        let meaning = Meaning::open(&meaning::places(&path), Arc::clone(&kept));
+        let memory = Arc::new(Memory::new(
+            &settings.memory,
+            kept,
+            Arc::clone(&metrics),
+            Clock::System,
+            meaning,
+        ));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -4,14 +4,15 @@
 //! carried out twice for the same source leaves one memory, and that a text comes back as it was
 //! said. Knows nothing of chat commands, of DingTalk or of HTTP.
 //!
-//! Recall gathers candidates and ranks them ([`ranking`]). Today the candidates are lexical
-//! ([`terms`]); vectors will be a second list of candidates beside them. Extraction
+//! Recall gathers candidates by words ([`terms`]) and, where there is a model for it, by meaning
+//! ([`meaning`]), and ranks them ([`ranking`]). Extraction
 //! ([`statements`]) keeps a person's own words; a model that condenses them will stand in its
 //! place.
 
 pub mod adding;
 pub mod extraction;
 pub mod filter;
+pub mod meaning;
 pub mod ranking;
 pub mod statements;
 pub mod terms;
@@ -31,6 +32,7 @@ use crate::store::{
 use crate::telemetry::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 
+use self::meaning::Meaning;
 pub use crate::store::{MemoryRecord, Scope};
 
 /// Longest statement kept, in characters; what is longer is a document, not a fact about somebody.
@@ -68,6 +70,7 @@ pub struct Memory {
     clock: Clock,
     extract: Extract,
     zone: TimeZone,
+    meaning: Option<Arc<Meaning>>,
 }
 
 impl Memory {
@@ -77,10 +80,11 @@ impl Memory {
         store: Arc<dyn Store>,
         metrics: Arc<Metrics>,
         clock: Clock,
+        meaning: Option<Arc<Meaning>>,
     ) -> Self {
         // Validated with the settings; the zone database may be missing on a bare host.
         let zone = TimeZone::get(&settings.time_zone).unwrap_or(TimeZone::UTC);
-        Self { store, metrics, clock, extract: settings.extract, zone }
+        Self { store, metrics, clock, extract: settings.extract, zone, meaning }
     }
 
     /// The day on which it is asked, where the people are.
@@ -147,6 +151,9 @@ impl Memory {
     pub async fn add(&self, scope: &Scope, memories: Vec<NewMemory>) -> Result<Vec<Stored>> {
         let stored = self.store.add_memories(scope, memories).await?;
         self.metrics.memories.add(stored.iter().filter(|it| it.new).count() as i64);
+        if let Some(meaning) = &self.meaning {
+            meaning.settle().await;
+        }
         Ok(stored)
     }
 
@@ -186,10 +193,17 @@ impl Memory {
         let question: String = question.chars().take(MAX_STATEMENT_CHARS).collect();
         let (terms, weights): (Vec<String>, Vec<f64>) =
             terms::weighed(&question).into_iter().unzip();
-        if terms.is_empty() || limit == 0 {
+        if limit == 0 {
             return Ok(Vec::new());
         }
-        let evidence = self.store.evidence(selection, Asked { terms }).await?;
+        let vector = match &self.meaning {
+            Some(meaning) => meaning.of(&question).await?,
+            None => None,
+        };
+        if terms.is_empty() && vector.is_none() {
+            return Ok(Vec::new());
+        }
+        let evidence = self.store.evidence(selection, Asked { terms, vector }).await?;
         let best = ranking::best(&evidence, &weights, limit);
         let keys = best.iter().map(|it| it.key).collect();
         let records = self.store.memories_by_key(selection, keys).await?;

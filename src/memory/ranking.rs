@@ -1,5 +1,9 @@
-//! Which memories fit a question best: Okapi BM25 over the owner's own memories, with what was
-//! superseded behind what holds.
+//! Which memories fit a question best: by their words, Okapi BM25 over the owner's own memories, and
+//! by their meaning, the cosine of their vectors; with what was superseded behind what holds.
+//!
+//! Candidates are what either of the two finds. Both are brought to the range from 0 to 1 among the
+//! owner's memories and added up; the more of the question's words the best match by words has, the
+//! more words count: a name or a number is found by them, a paraphrase by its meaning.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -10,6 +14,15 @@ use crate::store::Evidence;
 const K1: f64 = 1.2;
 /// How much a long memory is held against it.
 const B: f64 = 0.75;
+/// What words count at least beside meaning, and at most.
+const WORDS_LEAST: f64 = 0.2;
+const WORDS_MOST: f64 = 0.85;
+/// What a turn of a conversation has from the one before it and the one after it, and from those
+/// next to them: an answer seldom repeats the words of its question.
+const NEAR_BY_WORDS: f64 = 0.3;
+const FAR_BY_WORDS: f64 = 0.15;
+const NEAR_BY_MEANING: f64 = 0.15;
+const FAR_BY_MEANING: f64 = 0.075;
 /// What a memory that was superseded, or judged badly, keeps of its score: behind what took its
 /// place, which says nearly the same words, yet before what has nothing to do with the question.
 const DEMOTED: f64 = 0.5;
@@ -41,27 +54,100 @@ pub fn best(evidence: &[Evidence], weights: &[f64], limit: usize) -> Vec<Ranked>
 }
 
 fn of_owner(evidence: &Evidence, weights: &[f64]) -> Vec<Ranked> {
-    let mut lexical = bm25(evidence, weights);
-    let most = lexical.values().copied().fold(0.0, f64::max);
-    if most > 0.0 {
-        lexical.values_mut().for_each(|score| *score /= most);
+    let rarity = rarity(evidence, weights);
+    let mut words = bm25(evidence, &rarity);
+    let best = words.values().copied().fold(0.0, f64::max);
+    let share = words_share(best, &rarity, evidence.similar.is_empty());
+    spread(&mut words, &evidence.turns, NEAR_BY_WORDS, FAR_BY_WORDS, false);
+    to_unit(&mut words, 0.0);
+    let mut scores = HashMap::new();
+    if !evidence.similar.is_empty() {
+        let similar = evidence.similar.iter().map(|(key, cosine)| (*key, f64::from(*cosine)));
+        let mut meaning: HashMap<i64, f64> = similar.collect();
+        let least = meaning.values().copied().fold(f64::INFINITY, f64::min);
+        to_unit(&mut meaning, least);
+        spread(&mut meaning, &evidence.turns, NEAR_BY_MEANING, FAR_BY_MEANING, true);
+        to_unit(&mut meaning, 0.0);
+        scores = meaning;
+        scores.values_mut().for_each(|score| *score *= 1.0 - share);
     }
-    let ranked = lexical.into_iter().map(|(key, score)| {
+    for (key, score) in words {
+        *scores.entry(key).or_default() += share * score;
+    }
+    let ranked = scores.into_iter().filter(|(_, score)| *score > 0.0).map(|(key, score)| {
         let holds = if evidence.demoted.contains(&key) { DEMOTED } else { 1.0 };
         Ranked { key, score: score * holds }
     });
     ranked.collect()
 }
 
-/// The score of every memory in which a term of the question occurs.
-fn bm25(evidence: &Evidence, weights: &[f64]) -> HashMap<i64, f64> {
+/// What words count beside meaning: how much of the question's words the best match has.
+fn words_share(best: f64, rarity: &[f64], words_alone: bool) -> f64 {
+    if words_alone {
+        return 1.0;
+    }
+    let whole: f64 = rarity.iter().sum();
+    let covered = if whole > 0.0 { best / whole } else { 0.0 };
+    (WORDS_LEAST + (1.0 - WORDS_LEAST) * covered).min(WORDS_MOST)
+}
+
+/// Brings scores to the range from 0 to 1.
+fn to_unit(scores: &mut HashMap<i64, f64>, least: f64) {
+    let most = scores.values().copied().fold(least, f64::max);
+    if most > least {
+        scores.values_mut().for_each(|score| *score = (*score - least) / (most - least));
+    }
+}
+
+/// Lets turns of a conversation have something of what the turns around them have. With `known_only`
+/// none gets a score that had none.
+fn spread(
+    scores: &mut HashMap<i64, f64>,
+    turns: &[(i64, i64)],
+    near: f64,
+    far: f64,
+    known_only: bool,
+) {
+    if turns.is_empty() || scores.is_empty() {
+        return;
+    }
+    let before: HashMap<i64, i64> = turns.iter().copied().collect();
+    let mut added: HashMap<i64, f64> = HashMap::new();
+    for (turn, first) in turns {
+        let pairs = [Some((*first, near)), before.get(first).map(|second| (*second, far))];
+        for (other, weight) in pairs.into_iter().flatten() {
+            for (from, to) in [(*turn, other), (other, *turn)] {
+                if let Some(score) = scores.get(&from).filter(|score| **score > 0.0) {
+                    *added.entry(to).or_default() += weight * score;
+                }
+            }
+        }
+    }
+    for (key, more) in added {
+        match scores.get_mut(&key) {
+            Some(score) => *score += more,
+            None if known_only => {}
+            None => {
+                scores.insert(key, more);
+            }
+        }
+    }
+}
+
+/// How rare each term of the question is among the owner's memories, times what it weighs.
+fn rarity(evidence: &Evidence, weights: &[f64]) -> Vec<f64> {
     let memories = evidence.memories.max(1) as f64;
-    let mean_length = (evidence.terms as f64 / memories).max(1.0);
     let rarity = |(holders, weight): (&u64, &f64)| {
         let holding = *holders as f64;
         weight * (1.0 + ((memories - holding).max(0.0) + 0.5) / (holding + 0.5)).ln()
     };
-    let rarity: Vec<f64> = evidence.holders.iter().zip(weights).map(rarity).collect();
+    evidence.holders.iter().zip(weights).map(rarity).collect()
+}
+
+/// The score of every memory in which a term of the question occurs.
+fn bm25(evidence: &Evidence, rarity: &[f64]) -> HashMap<i64, f64> {
+    let memories = evidence.memories.max(1) as f64;
+    let mean_length = (evidence.terms as f64 / memories).max(1.0);
     let mut scores = HashMap::with_capacity(evidence.postings.len() / 2);
     for posting in &evidence.postings {
         let frequency = f64::from(posting.frequency);
@@ -108,7 +194,8 @@ mod tests {
     #[test]
     fn a_known_value() {
         // ln(1 + (2 - 1 + 0.5) / (1 + 0.5)) * 1 * 2.2 / (1 + 1.2) = ln 2
-        let scores = bm25(&evidence(2, 8, vec![posting(0, 7, 1, 4)]), EVEN);
+        let found = evidence(2, 8, vec![posting(0, 7, 1, 4)]);
+        let scores = bm25(&found, &rarity(&found, EVEN));
         assert!((scores[&7] - std::f64::consts::LN_2).abs() < 1e-12);
     }
 
@@ -137,5 +224,38 @@ mod tests {
         let other = evidence(2, 18, vec![posting(0, 2, 1, 9)]);
         let both = best(&[one, other], EVEN, 2);
         assert_eq!((both[0].score, both[1].score), (1.0, 1.0));
+    }
+
+    #[test]
+    fn what_either_finds_is_a_candidate() {
+        let mut found = evidence(4, 40, vec![posting(0, 1, 1, 10)]);
+        found.similar = vec![(1, 0.1), (2, 0.9), (3, 0.2)];
+        let ranked = best(&[found.clone()], EVEN, 10);
+        assert_eq!(ranked.len(), 3, "{ranked:?}");
+        // By its words alone it is first, for it has all of them.
+        assert_eq!(keys(&ranked)[0], 1);
+        // A memory that has no vector yet is found by its words all the same.
+        found.similar.remove(0);
+        assert_eq!(keys(&best(&[found], EVEN, 10))[0], 1);
+    }
+
+    #[test]
+    fn a_question_with_few_words_in_common_goes_by_meaning() {
+        // One of many terms occurs.
+        let mut found = evidence(100, 1_000, vec![posting(0, 1, 1, 10)]);
+        found.holders.extend([0; 30]);
+        found.similar = vec![(1, 0.2), (2, 0.9)];
+        assert_eq!(keys(&best(&[found], &[1.0; 31], 1)), [2]);
+    }
+
+    #[test]
+    fn an_answer_is_found_by_its_question() {
+        // 2 follows 1, in which the word is; 3 has nothing to do with it.
+        let mut found = evidence(5, 50, vec![posting(0, 1, 1, 10)]);
+        assert_eq!(keys(&best(&[found.clone()], EVEN, 5)), [1]);
+        found.turns = vec![(2, 1)];
+        let ranked = best(&[found], EVEN, 5);
+        assert_eq!(keys(&ranked), [1, 2]);
+        assert!(ranked[1].score < 0.5);
     }
 }

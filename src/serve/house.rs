@@ -24,6 +24,7 @@ use crate::http::{self, Landing, StatusState};
 use crate::live::Live;
 use crate::llm::ChatModel;
 use crate::memory::Memory;
+use crate::memory::meaning::Meaning;
 use crate::store::Store;
 use crate::telemetry::clock::Clock;
 use crate::telemetry::health::Health;
@@ -38,6 +39,8 @@ pub(super) struct Ground {
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
     pub(super) health: Arc<Health>,
+    /// `None`: memories are recalled by their words alone.
+    pub(super) meaning: Option<Arc<Meaning>>,
 }
 
 /// Every room, and nothing running yet.
@@ -83,7 +86,7 @@ impl House {
         process: ProcessCollector,
         listen: &[SocketAddr],
     ) -> anyhow::Result<Self> {
-        let Ground { store, clock, metrics, health } = ground.clone();
+        let Ground { store, clock, metrics, health, meaning: _ } = ground.clone();
         let (inbox, arrivals) = Inbox::open(
             Arc::clone(&store),
             clock.clone(),
@@ -266,7 +269,7 @@ fn new_dingtalk(settings: &Settings, ground: &Ground) -> anyhow::Result<DingTalk
 
 fn new_memory(settings: &Settings, ground: &Ground) -> Memory {
     let (store, metrics) = (Arc::clone(&ground.store), Arc::clone(&ground.metrics));
-    Memory::new(&settings.memory, store, metrics, ground.clock.clone())
+    Memory::new(&settings.memory, store, metrics, ground.clock.clone(), ground.meaning.clone())
 }
 
 fn limits(settings: &Settings) -> Limits {

@@ -26,8 +26,8 @@ pub use inbox::{Accepted, Answered, InboxDepth, InboxId, InboxMessage, InboxStor
 pub use jobs::{Job, JobEnd, JobState, JobStore, NewJob};
 pub use memories::{
     Asked, BadId, Change, Edit, Entity, EntitySummary, Event, Evidence, Feedback, Field, Filter,
-    Forgotten, MemoryRecord, MemoryStore, NewMemory, Order, Part, Posting, Scope, Selection,
-    Stored, Test,
+    Forgotten, MemoryRecord, MemoryStore, ModelId, NewMemory, Order, Part, Posting, Scope,
+    Selection, Stored, Test, Unembedded, VectorStore,
 };
 pub use outbox::{Delivery, NewDelivery, Once, OutboxDepth, OutboxId, OutboxState, OutboxStore};
 pub use reminders::{NewReminder, Reminder, ReminderStore};
@@ -169,6 +169,7 @@ pub trait Store:
     + ReminderStore
     + ConversationStore
     + MemoryStore
+    + VectorStore
     + JobStore
     + std::fmt::Debug
     + Send

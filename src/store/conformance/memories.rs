@@ -16,7 +16,8 @@ fn narrowed(user_id: &str, entity: Entity, id: &str) -> Scope {
 
 /// What is known of the only owner of a scope.
 async fn evidence(store: &dyn Store, scope: &Scope, terms: &[&str]) -> Evidence {
-    let asked = Asked { terms: terms.iter().map(|term| (*term).to_owned()).collect() };
+    let asked =
+        Asked { terms: terms.iter().map(|term| (*term).to_owned()).collect(), vector: None };
     let found = store.evidence(&Selection::of(scope), asked).await.unwrap();
     assert!(found.len() < 2, "{found:?}");
     found.into_iter().next().unwrap_or_default()

@@ -4,6 +4,7 @@ mod filter;
 mod record;
 mod scope;
 mod selection;
+mod vectors;
 
 use async_trait::async_trait;
 
@@ -14,6 +15,7 @@ pub use self::record::{
 pub(in crate::store) use self::scope::person;
 pub use self::scope::{BadId, Entity, Scope};
 pub use self::selection::{Asked, Evidence, Part, Posting, Selection};
+pub use self::vectors::{ModelId, Unembedded, VectorStore};
 use super::Result;
 
 /// What forgetting found.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use jiff::civil::Date;
 
-use super::{Filter, Scope};
+use super::{Filter, ModelId, Scope};
 
 /// Which memories.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +47,8 @@ impl Part {
 pub struct Asked {
     /// Its terms.
     pub terms: Vec<String>,
+    /// What it means, by a model.
+    pub vector: Option<(ModelId, Vec<f32>)>,
 }
 
 /// One term in one memory.
@@ -73,6 +75,11 @@ pub struct Evidence {
     pub holders: Vec<u64>,
     /// Where the terms of the question occur, among the memories selected.
     pub postings: Vec<Posting>,
+    /// How near each of the memories selected is in meaning, as a cosine, in the order of their
+    /// keys; those that have no vector yet are not there.
+    pub similar: Vec<(i64, f32)>,
+    /// Turns of a conversation, each with the one that it followed.
+    pub turns: Vec<(i64, i64)>,
     /// Those of the memories selected that were superseded, or judged badly.
     pub demoted: HashSet<i64>,
 }

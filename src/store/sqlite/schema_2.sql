@@ -56,3 +56,26 @@ CREATE TABLE jobs (
 ) STRICT;
 CREATE INDEX jobs_waiting ON jobs (next_attempt_at, number) WHERE state = 0;
 CREATE INDEX jobs_completed ON jobs (completed_at) WHERE state > 0;
+
+-- The turn of the same conversation that a memory followed, if both are kept word for word.
+ALTER TABLE memories ADD COLUMN follows INTEGER;
+CREATE INDEX memories_turns ON memories (owner, key, follows) WHERE follows IS NOT NULL;
+
+-- The model that the vector of a memory is from; null: it has none yet.
+ALTER TABLE memories ADD COLUMN embedded INTEGER;
+CREATE INDEX memories_by_model ON memories (embedded);
+CREATE TABLE embedding_models (
+    id         INTEGER PRIMARY KEY,
+    name       TEXT NOT NULL,
+    dimensions INTEGER NOT NULL,
+    UNIQUE (name, dimensions)
+) STRICT;
+-- What memories mean, clustered by owner: each number is `scale` times a signed byte.
+CREATE TABLE vectors (
+    owner   INTEGER NOT NULL,
+    memory  INTEGER NOT NULL,
+    model   INTEGER NOT NULL REFERENCES embedding_models (id),
+    scale   REAL NOT NULL,
+    numbers BLOB NOT NULL,
+    PRIMARY KEY (owner, memory)
+) STRICT, WITHOUT ROWID;

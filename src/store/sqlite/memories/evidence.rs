@@ -7,11 +7,16 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::conditions::{Condition, FROM};
 use super::reading;
+use super::vectors::Question;
 use crate::store::{Asked, Entity, Evidence, Posting, Scope, Selection};
 
 /// The postings of a term among all that an owner has. Its plan is tested.
 pub(in crate::store::sqlite) const POSTINGS: &str =
     "SELECT memory, frequency, length FROM postings WHERE owner = ?1 AND term = ?2";
+
+/// The turns of an owner's conversations.
+pub(in crate::store::sqlite) const TURNS: &str =
+    "SELECT key, follows FROM memories WHERE owner = ?1 AND follows IS NOT NULL";
 
 pub(super) fn evidence(
     c: &Connection,
@@ -145,6 +150,13 @@ fn of_owner(
         }
         evidence.holders.push(holders);
     }
+    if let Some((model, vector)) = &asked.vector {
+        let question = Question::new(vector);
+        evidence.similar = question.compare(c, owner, *model, |key| selected.has(key))?;
+    }
+    let mut turns = c.prepare_cached(TURNS)?;
+    let turns = turns.query_map([owner], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    evidence.turns = turns.collect::<rusqlite::Result<_>>()?;
     evidence.demoted = demoted(c, owner, false)?;
     evidence.demoted.retain(|key| selected.has(*key));
     Ok(Some(evidence))

@@ -4,6 +4,7 @@
 mod conditions;
 mod evidence;
 mod reading;
+mod vectors;
 mod writing;
 
 use async_trait::async_trait;
@@ -11,7 +12,9 @@ use rusqlite::{OptionalExtension, params, params_from_iter};
 
 use self::conditions::{Condition, FROM};
 #[cfg(test)]
-pub(super) use self::evidence::POSTINGS;
+pub(super) use self::evidence::{POSTINGS, TURNS};
+#[cfg(test)]
+pub(super) use self::vectors::VECTORS;
 use super::{SqliteStore, conversation, owners, reminders};
 use crate::store::{
     Asked, Change, Edit, EntitySummary, Evidence, Forgotten, MemoryRecord, MemoryStore, NewMemory,

@@ -8,6 +8,9 @@ use super::reading;
 use crate::store::sqlite::{conversation, owners};
 use crate::store::{Edit, Entity, MemoryRecord, NewMemory, Scope, Selection, Stored};
 
+/// Turns of one conversation follow each other within so many milliseconds.
+const SAME_CONVERSATION: i64 = 3_600_000;
+
 /// `changes.event`.
 const UPDATED: i64 = 1;
 const SUPERSEDED: i64 = 2;
@@ -39,14 +42,15 @@ pub(super) fn add(
     if memory.source.is_some() && memory.created_at < forgot_all_at {
         return Ok(Stored { id: memory.id.clone(), number: 0, new: false });
     }
+    let follows = turn_before(c, owner, scope, memory)?;
     let number = owners::next_number(c, owner)?;
     let length = length(&memory.terms);
     let categories =
         (!memory.categories.is_empty()).then(|| Value::from(memory.categories.clone()).to_string());
     c.prepare_cached(
         "INSERT INTO memories (id, owner, number, agent_id, app_id, run_id, actor_id, role, text,
-                               terms, metadata, categories, expires_on, source, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+                               terms, metadata, categories, expires_on, source, created_at, follows)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
     )?
     .execute(params![
         memory.id,
@@ -63,7 +67,8 @@ pub(super) fn add(
         categories,
         memory.expires_on.map(|day| day.to_string()),
         memory.source,
-        memory.created_at
+        memory.created_at,
+        follows
     ])?;
     let key = c.last_insert_rowid();
     index(c, owner, key, &memory.terms)?;
@@ -75,6 +80,37 @@ pub(super) fn add(
         supersede(c, owner, old, memory)?;
     }
     Ok(Stored { id: memory.id.clone(), number, new: true })
+}
+
+/// The turn of a conversation that a memory follows: the owner's newest memory, if somebody else said
+/// it in the same scope not long before.
+fn turn_before(
+    c: &Connection,
+    owner: i64,
+    scope: &Scope,
+    memory: &NewMemory,
+) -> rusqlite::Result<Option<i64>> {
+    let Some(role) = &memory.role else { return Ok(None) };
+    let newest = c
+        .prepare_cached(
+            "SELECT key, role <> ?2 AND abs(created_at - ?3) <= ?4
+               AND agent_id IS ?5 AND app_id IS ?6 AND run_id IS ?7
+             FROM memories WHERE owner = ?1 ORDER BY number DESC LIMIT 1",
+        )?
+        .query_row(
+            params![
+                owner,
+                role,
+                memory.created_at,
+                SAME_CONVERSATION,
+                scope.id(Entity::Agent),
+                scope.id(Entity::App),
+                scope.id(Entity::Run)
+            ],
+            |r| Ok((r.get(0)?, r.get::<_, Option<bool>>(1)?)),
+        )
+        .optional()?;
+    Ok(newest.and_then(|(key, is_turn)| is_turn.unwrap_or(false).then_some(key)))
 }
 
 fn length(terms: &[(String, u32)]) -> u32 {
@@ -135,8 +171,12 @@ pub(super) fn edit(
         .execute(params![key, UPDATED, text, edit.at])?;
         c.prepare_cached("DELETE FROM postings WHERE memory = ?1")?.execute([key])?;
         index(c, owner, key, terms)?;
-        c.prepare_cached("UPDATE memories SET text = ?2, terms = ?3 WHERE key = ?1")?
-            .execute(params![key, text, length(terms)])?;
+        c.prepare_cached("DELETE FROM vectors WHERE owner = ?1 AND memory = ?2")?
+            .execute(params![owner, key])?;
+        c.prepare_cached(
+            "UPDATE memories SET text = ?2, terms = ?3, embedded = NULL WHERE key = ?1",
+        )?
+        .execute(params![key, text, length(terms)])?;
         c.prepare_cached("UPDATE owners SET terms = terms - ?2 + ?3 WHERE id = ?1")?
             .execute(params![owner, old_length, length(terms)])?;
     }
@@ -211,6 +251,8 @@ pub(super) fn remove(c: &Connection, owner: i64, key: i64, at: i64) -> rusqlite:
          SELECT id, owner, ?2, created_at, ?3, actor_id, role FROM memories WHERE key = ?1",
     )?
     .execute(params![key, DELETED, at])?;
+    c.prepare_cached("DELETE FROM vectors WHERE owner = ?1 AND memory = ?2")?
+        .execute(params![owner, key])?;
     let length: i64 = c
         .prepare_cached("DELETE FROM memories WHERE key = ?1 RETURNING terms")?
         .query_row([key], |r| r.get(0))?;

