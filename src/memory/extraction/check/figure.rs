@@ -2,6 +2,8 @@
 
 use unicode_normalization::UnicodeNormalization;
 
+use crate::language::is_han;
+
 const MONTHS: &[&str] =
     &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const CHINESE_SCALES: &[(&str, u64)] = &[
@@ -50,6 +52,13 @@ impl Figure<'_> {
         })
     }
 
+    /// The one character between this and the next figure.
+    pub(super) fn unit_before(&self, next: &Figure<'_>) -> Option<char> {
+        let mut between = self.after.strip_suffix(next.after)?.trim_end().chars();
+        let unit = between.next().filter(|c| is_han(*c))?;
+        (between.as_str() == next.text).then_some(unit)
+    }
+
     /// What `3万` and `2.5k` come to.
     pub(super) fn scaled(&self) -> Option<u64> {
         let number = self.text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -60,6 +69,11 @@ impl Figure<'_> {
         let value: u64 = format!("{whole}{fraction}").parse().ok()?;
         Some(value.checked_mul(*scale)? / 10u64.checked_pow(digits)?)
     }
+}
+
+/// What a unit multiplies by.
+pub(super) fn scale_of(unit: char) -> Option<u64> {
+    CHINESE_SCALES.iter().find(|(mark, _)| mark.chars().eq([unit])).map(|(_, scale)| *scale)
 }
 
 pub(super) fn normal(text: &str) -> String {

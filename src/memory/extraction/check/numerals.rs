@@ -77,7 +77,11 @@ fn english(text: &str, numbers: &mut BTreeSet<u64>) {
     for word in text.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty()) {
         let value = |list: &[(&str, u64)]| list.iter().find(|(w, _)| *w == word).map(|w| w.1);
         if let Some(unit) = value(ENGLISH) {
-            sum = if last >= 20 && unit < 10 || last >= 100 { sum + unit } else { unit };
+            sum = if last >= 20 && unit < 10 || last >= 100 {
+                sum.saturating_add(unit)
+            } else {
+                unit
+            };
             last = unit;
             numbers.extend([unit, sum]);
         } else if let Some(scale) = value(SCALES) {
@@ -97,6 +101,17 @@ fn chinese(text: &str, numbers: &mut BTreeSet<u64>) {
         if run.chars().all(|c| digit(c).is_some()) {
             let digits = run.chars().filter_map(digit);
             numbers.insert(digits.fold(0, |n: u64, d| n.saturating_mul(10).saturating_add(d)));
+            // And "七八个" is seven or eight.
+            numbers.extend(run.chars().filter_map(digit));
+        }
+        // "三四十".
+        let characters: Vec<char> = run.chars().collect();
+        for around in characters.windows(3) {
+            if let (Some(low), Some(_), Some(unit)) =
+                (digit(around[0]), digit(around[1]), unit(around[2]))
+            {
+                numbers.insert(low * unit);
+            }
         }
     }
     for (word, number) in [
@@ -193,6 +208,7 @@ mod tests {
             assert!(spelled(text).contains(&number), "{text}: {:?}", spelled(text));
         }
         assert!(spelled("我喜欢咖啡").is_empty());
+        assert!(!spelled(&"九亿".repeat(20)).is_empty());
     }
 
     #[test]
@@ -207,5 +223,7 @@ mod tests {
             assert!(spelled(text).contains(&number), "{text}: {:?}", spelled(text));
         }
         assert!(spelled("someone often attended").is_empty());
+        let endless = format!("{}one", "million ".repeat(20));
+        assert!(spelled(&endless).contains(&u64::MAX));
     }
 }

@@ -10,7 +10,9 @@ use std::collections::{BTreeSet, HashSet};
 use jiff::Zoned;
 use jiff::civil::Date;
 
-use super::figure::{Figure, canonical, digit_runs, figures, is_joiner, is_range, normal, spaced};
+use super::figure::{
+    Figure, canonical, digit_runs, figures, is_joiner, is_range, normal, scale_of, spaced,
+};
 use super::numerals::spelled;
 use super::script::{Script, squeezed};
 
@@ -18,6 +20,8 @@ use super::script::{Script, squeezed};
 const HINTED_DAYS: i32 = 400;
 /// How far if the message has dates of its own: then a date is one of them, or "明天" beside them.
 const BESIDE_DAYS: std::ops::RangeInclusive<i32> = -14..=21;
+/// How far if only its month or only its day is new.
+const BESIDE_MONTHS_DAYS: i32 = 62;
 /// Number words of other languages than Chinese and English are not known: numbers to this one
 /// are believed in their alphabets.
 const COUNTED_ON_FINGERS: u64 = 12;
@@ -80,6 +84,22 @@ impl Said {
             if let Some(scaled) = figure.scaled() {
                 self.written.insert(scaled.to_string());
             }
+        }
+        // "1米75", "3块5", "2万5".
+        for (first, second) in figures.iter().zip(figures.iter().skip(1)) {
+            let Some(unit) = first.unit_before(second) else { continue };
+            let (first_text, second_text) = (first.text, second.text);
+            self.written.insert(canonical(&format!("{first_text}{second_text}")));
+            self.written.insert(canonical(&format!("{first_text}.{second_text}")));
+            let digit = second_text.parse::<u64>().ok().filter(|digit| *digit < 10);
+            if let (Some(scale), Some(digit), Some(whole)) = (scale_of(unit), digit, first.scaled())
+            {
+                self.written.insert(whole.saturating_add(digit * (scale / 10)).to_string());
+            }
+        }
+        if normal.contains('半') {
+            let halves = spelled(normal).into_iter().filter(|number| *number < 100);
+            self.written.extend(halves.chain([0]).map(|number| format!("{number}.5")));
         }
         self.squeezed.push_str(&squeezed(normal));
         self.squeezed.push('\n');
@@ -164,8 +184,11 @@ impl Said {
             Some((date, time)) => (date, Some(time)),
             None => (text, None),
         };
+        // "2.5" is a number until there is a year.
+        let decimal = date.matches('.').count() == 1;
         let parts: Option<Vec<i16>> =
             date.split(['-', '/', '.']).map(|part| part.parse().ok()).collect();
+        let parts = parts.filter(|_| !decimal);
         let has = match parts.as_deref() {
             Some(&[year, month, day]) if year > 31 => self.is_meant(Some(year), month, Some(day)),
             Some(&[year, month]) if year > 31 => self.is_meant(Some(year), month, None),
@@ -229,14 +252,19 @@ impl Said {
         let said = self.has_value(month as u64)
             && day.is_none_or(|day| self.has_value(day as u64))
             && year.is_none_or(|year| self.is_year_meant(year));
+        let day_said = day.is_some_and(|day| self.has_value(day as u64));
         let near = |date: Date| {
             let days = self.days_to(date);
+            // "15 号" is one of the next or the last.
+            if day_said && days.abs() <= BESIDE_MONTHS_DAYS {
+                return true;
+            }
             if !self.dated {
                 days.abs() <= HINTED_DAYS
             } else if day.is_some() {
                 BESIDE_DAYS.contains(&days)
             } else {
-                days.abs() <= 62
+                days.abs() <= BESIDE_MONTHS_DAYS
             }
         };
         let mut dates = dates.peekable();

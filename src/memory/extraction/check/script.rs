@@ -109,10 +109,14 @@ impl Original {
     pub(super) fn word_translated_in(&self, statement: &str) -> Option<String> {
         let own = Script::of(statement)?;
         let others = statement.split(|c: char| {
-            !c.is_alphanumeric() || own.has(c) || matches!(c.script(), Letters::Common)
+            let digit = c.is_ascii_digit();
+            !c.is_alphanumeric() || own.has(c) || (!digit && c.script() == Letters::Common)
         });
-        let foreign =
-            |word: &&str| word.chars().filter(|c| c.is_alphabetic()).count() > 1 && !self.has(word);
+        // One with a digit is a code, or a number with its unit: no word.
+        let foreign = |word: &&str| {
+            let letters = word.chars().filter(|c| c.is_alphabetic()).count();
+            letters > 1 && !word.contains(|c: char| c.is_ascii_digit()) && !self.has(word)
+        };
         others.filter(|word| !word.is_empty()).find(foreign).map(str::to_owned)
     }
 
