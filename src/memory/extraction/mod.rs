@@ -2,7 +2,7 @@
 //!
 //! Promises that at most two requests go to the model (none for a message that holds no
 //! statement), that its answer is read however it is dressed, that what is returned was said in
-//! that message (see [`check`]), and that a message whose answer cannot be used ends in an
+//! that message (see `check`), and that a message whose answer cannot be used ends in an
 //! [`ExtractError`] and not in "nothing was said": the caller keeps it and asks again later.
 //!
 //! Knows no store and no scope: the caller brings the few known memories that a message may
