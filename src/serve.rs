@@ -86,6 +86,7 @@ pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::
     let meaning = tokio::task::spawn_blocking(move || Meaning::open(&places, kept)).await?;
     let ground = Ground {
         meaning: meaning.clone(),
+        lessons: Arc::default(),
         store: Arc::clone(&store) as Arc<dyn Store>,
         clock: clock.clone(),
         metrics: Arc::clone(&metrics),
@@ -108,6 +109,7 @@ pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::
     tasks.spawn("courier", house.courier.run(house.mail, mail.0, mail.1));
     tasks.spawn("reminders", house.reminders.run(stops.bot.clone()));
     tasks.spawn("settler", house.settler.run(stops.bot.clone()));
+    tasks.spawn("learner", house.learner.run(stops.bot.clone()));
     tasks.spawn("housekeeping", house.housekeeping.run(stops.bot.clone()));
     if let Some(meaning) = meaning {
         let stop = stops.bot.clone();

@@ -23,6 +23,8 @@ const KEYS_KEPT_MILLIS: i64 = 24 * 60 * 60 * 1_000;
 const TURNS_KEPT_MILLIS: i64 = 30 * 24 * 60 * 60 * 1_000;
 /// How long what could not be delivered is kept for an operator.
 const DEAD_KEPT_MILLIS: i64 = 30 * 24 * 60 * 60 * 1_000;
+/// How long it is told what became of a message that was made into memories.
+const JOBS_KEPT_MILLIS: i64 = 7 * 24 * 60 * 60 * 1_000;
 /// Rows forgotten at a time, so that a message never waits long for the writer.
 const PRUNE_ROWS: usize = 1_000;
 /// How long the writer is left to others between two rounds of pruning.
@@ -131,6 +133,7 @@ impl Housekeeping {
         } else {
             self.health.set("outbox", Status::Ok, "answers are delivered");
         }
+        self.metrics.memory_jobs.set(self.store.waiting_jobs().await? as i64);
         self.metrics.memories.set(self.store.total_memories().await? as i64);
         self.metrics.reminders.set(self.store.reminder_count().await? as i64);
         let room = self.store.room().await?;
@@ -147,6 +150,7 @@ impl Housekeeping {
                 self.store.prune_inbox(now - KEYS_KEPT_MILLIS, PRUNE_ROWS).await?,
                 self.store.prune_turns(now - TURNS_KEPT_MILLIS, PRUNE_ROWS).await?,
                 self.store.prune_outbox(now - DEAD_KEPT_MILLIS, PRUNE_ROWS).await?,
+                self.store.prune_jobs(now - JOBS_KEPT_MILLIS, PRUNE_ROWS).await?,
             ];
             if pruned[2] > 0 {
                 tracing::warn!(

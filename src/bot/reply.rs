@@ -81,12 +81,14 @@ impl Replier {
     pub(super) async fn reply(&self, question: &Question<'_>) -> Result<Reply> {
         let Some(model) = &self.model else { return self.offline(question).await };
         let memories = self.memories_for(question).await?;
+        let profile = self.memory.profile(question.scope).await?;
         let turns = self.store.recent_turns(question.thread, self.history_turns).await?;
         let now = self.clock.now().to_zoned(self.time_zone.clone());
         let prompt = Prompt {
             instructions: &self.instructions,
             now: &now,
             nick: question.nick,
+            profile: profile.as_ref().map(|profile| profile.text.as_str()),
             memories: &memories,
             turns: &turns,
             question: question.text,

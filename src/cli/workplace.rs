@@ -12,8 +12,8 @@ use tokio::runtime::Runtime;
 use super::check::{BAD_CONFIGURATION, report_problems};
 use super::complaints;
 use crate::config::{self, Settings, Sources};
-use crate::memory::Memory;
 use crate::memory::meaning::{self, Meaning};
+use crate::memory::{Memory, Parts};
 use crate::service::control;
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::telemetry::clock::Clock;
@@ -112,13 +112,16 @@ impl Workplace {
         let store = Arc::new(SqliteStore::open(options)?);
         let kept: Arc<dyn crate::store::Store> = Arc::clone(&store) as _;
         let meaning = Meaning::open(&meaning::places(&path), Arc::clone(&kept));
-        let memory = Arc::new(Memory::new(
-            &settings.memory,
-            kept,
-            Arc::clone(&metrics),
-            Clock::System,
+        // The model is the daemon's: what a command adds is kept in its own words.
+        let parts = Parts {
+            store: kept,
+            metrics: Arc::clone(&metrics),
+            clock: Clock::System,
             meaning,
-        ));
+            model: None,
+            lessons: Arc::default(),
+        };
+        let memory = Arc::new(Memory::new(&settings.memory, parts));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -380,7 +380,6 @@ level = "dingbot=loud"
             "dingbot.toml:20: llm.prompt_tokens: is out of range",
             "dingbot.toml:21: llm.answer_tokens: is out of range",
             "dingbot.toml:24: llm.embedding.model: embeddings are not available in this version",
-            "dingbot.toml:27: memory.extract: \"model\" is not available in this version",
             "dingbot.toml:26: memory.recall_limit: is out of range",
             "dingbot.toml:28: memory.time_zone: is no known time zone",
             "dingbot.toml:30: bot.inbox_limit: is out of range",

@@ -26,7 +26,7 @@ pub(super) fn validate(settings: &Settings, merged: &Merged) -> (Vec<Problem>, V
     findings.server(&settings.server);
     findings.dingtalk(&settings.dingtalk);
     findings.llm(&settings.llm);
-    findings.memory(&settings.memory);
+    findings.memory(&settings.memory, &settings.llm);
     findings.bot(&settings.bot);
     findings.store(&settings.store);
     findings.log(&settings.log);
@@ -127,11 +127,12 @@ impl Findings<'_> {
         }
     }
 
-    fn memory(&mut self, memory: &Memory) {
-        if memory.extract == Extract::Model {
-            self.wrong(
+    fn memory(&mut self, memory: &Memory, llm: &Llm) {
+        if memory.extract == Extract::Model && llm.is_offline() {
+            self.warn(
                 "memory.extract",
-                "\"model\" is not available in this version: write \"auto\"",
+                "is \"model\" and no model is asked: until llm.api_key is set people's own words \
+                 are kept",
             );
         }
         self.within("memory.recall_limit", memory.recall_limit, 0, 100);

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{MAX_STATEMENT_CHARS, Memory, new, statements};
+use super::learning::scope_as_json;
+use super::{MAX_STATEMENT_CHARS, Memory, likeness, new, statements};
 use crate::store::{JobEnd, NewJob, NewMemory, Result, Scope};
 
 /// One message of a conversation.
@@ -52,14 +53,17 @@ impl Memory {
     /// Keeps what is to be remembered. It is on disk when this returns.
     pub async fn take(&self, scope: &Scope, addition: Addition) -> Result<Vec<Added>> {
         let started = std::time::Instant::now();
-        let memories = made_of(addition);
-        let added = memories.iter().map(|memory| Added {
-            id: memory.id.clone(),
-            text: memory.text.clone(),
-            role: memory.role.clone(),
-            actor_id: memory.actor_id.clone(),
-        });
-        let added = added.collect();
+        let infer = addition.infer;
+        let mut memories: Vec<NewMemory> = Vec::new();
+        for memory in made_of(addition) {
+            let is_known = infer
+                && (memories.iter().any(|it| likeness::is_same(&it.text, &memory.text))
+                    || self.knows(scope, &memory.text).await?);
+            if !is_known {
+                memories.push(memory);
+            }
+        }
+        let added = memories.iter().map(Added::from).collect();
         let kept =
             if memories.is_empty() { Ok(Vec::new()) } else { self.add(scope, memories).await };
         self.metrics.memory_operation("add", kept.is_ok(), started);
@@ -70,21 +74,47 @@ impl Memory {
     pub async fn note(&self, scope: &Scope, added: &[Added]) -> Result<String> {
         let id = Uuid::now_v7().to_string();
         let now = self.clock.now_millis();
-        let payload = json!({"scope": scope.to_string()}).to_string();
-        let results: Vec<Value> = added
-            .iter()
-            .map(|it| json!({"id": it.id, "event": "ADD", "data": {"memory": it.text}}))
-            .collect();
+        let payload = scope_as_json(scope);
         let end = JobEnd {
             succeeded: true,
             payload: payload.clone(),
-            results: Some(Value::from(results).to_string()),
+            results: Some(as_json(added)),
             error: None,
             at: now,
         };
         let job = NewJob { id, source: None, payload, created_at: now, end: Some(end) };
         self.store.add_job(scope, job).await
     }
+}
+
+impl From<&NewMemory> for Added {
+    fn from(memory: &NewMemory) -> Self {
+        Self {
+            id: memory.id.clone(),
+            text: memory.text.clone(),
+            role: memory.role.clone(),
+            actor_id: memory.actor_id.clone(),
+        }
+    }
+}
+
+/// What came of an addition, as it is noted.
+fn as_json(added: &[Added]) -> String {
+    let results = added.iter().map(|it| {
+        json!({
+            "id": it.id,
+            "event": "ADD",
+            "data": {"memory": it.text},
+            "role": it.role,
+            "actor_id": it.actor_id,
+        })
+    });
+    results.collect::<Value>().to_string()
+}
+
+/// The same, of memories that are about to be kept.
+pub(super) fn added_as_json(made: &[NewMemory]) -> String {
+    as_json(&made.iter().map(Added::from).collect::<Vec<_>>())
 }
 
 /// The memories that an addition makes.

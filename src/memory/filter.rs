@@ -49,8 +49,8 @@ pub enum Dialect {
 pub struct Parsed {
     /// Whose memories it can select at all: those of one of these scopes. `None`: anybody's.
     pub scopes: Option<Vec<Scope>>,
-    /// The whole condition.
-    pub filter: Filter,
+    /// The whole condition; `None`: the scopes say all of it.
+    pub filter: Option<Filter>,
     /// Whether it selects by `*`: every user, agent, application or run.
     pub wildcard: bool,
 }
@@ -63,7 +63,17 @@ pub fn parse(filter: &Value, dialect: Dialect, zone: &TimeZone) -> Result<Parsed
     let mut reader = Reader { dialect, zone, conditions: 0, wildcard: false };
     let filter = reader.object(object, 0)?;
     let scopes = scopes(&filter)?;
+    let filter = (scopes.is_none() || !names_scopes_alone(&filter)).then_some(filter);
     Ok(Parsed { scopes, filter, wildcard: reader.wildcard })
+}
+
+/// Whether a condition is about nothing but whose memories are meant.
+fn names_scopes_alone(filter: &Filter) -> bool {
+    match filter {
+        Filter::Is(Field::User | Field::Agent | Field::App | Field::Run, Test::OneOf(_)) => true,
+        Filter::Is(..) | Filter::Not(_) => false,
+        Filter::All(parts) | Filter::Any(parts) => parts.iter().all(names_scopes_alone),
+    }
 }
 
 fn bad(text: impl Into<String>) -> BadFilter {
@@ -505,18 +515,32 @@ mod tests {
     }
 
     #[test]
+    fn who_is_meant_and_nothing_else_is_said_by_the_scopes() {
+        for (filter, alone) in [
+            (json!({"user_id": "ann"}), true),
+            (json!({"AND": [{"user_id": "ann"}, {"OR": [{"run_id": 1}, {"run_id": 2}]}]}), true),
+            (json!({"user_id": "ann", "x": 1}), false),
+            (json!({"AND": [{"user_id": "ann"}, {"NOT": {"run_id": "1"}}]}), false),
+            (json!({"user_id": "*"}), false),
+        ] {
+            assert_eq!(parsed(filter.clone()).unwrap().filter.is_none(), alone, "{filter}");
+        }
+    }
+
+    #[test]
     fn a_day_is_meant_where_the_people_are() {
         let filter = parsed(json!({"created_at": {"gte": "2026-01-31", "lte": "2026-01-31"}}));
         let begins: Timestamp = "2026-01-31T00:00:00+08:00".parse().unwrap();
         let (begins, ends) = (begins.as_millisecond(), begins.as_millisecond() + 86_400_000 - 1);
         let is = |order, at: i64| Filter::Is(Field::CreatedAt, Test::Compares(order, at.into()));
         let expected = Filter::All(vec![is(Order::AtLeast, begins), is(Order::AtMost, ends)]);
+        let expected = Some(expected);
         assert_eq!(filter.unwrap().filter, expected);
         // The day itself, and what is outside of it.
         assert_eq!(parsed(json!({"created_at": "2026-01-31"})).unwrap().filter, expected);
-        let after = parsed(json!({"created_at": {"gt": "2026-01-31"}})).unwrap().filter;
+        let after = parsed(json!({"created_at": {"gt": "2026-01-31"}})).unwrap().filter.unwrap();
         assert_eq!(after, is(Order::Greater, ends));
-        let seconds = parsed(json!({"timestamp": {"lt": begins / 1_000}})).unwrap().filter;
+        let seconds = parsed(json!({"timestamp": {"lt": begins / 1_000}})).unwrap().filter.unwrap();
         assert_eq!(seconds, is(Order::Less, begins));
     }
 

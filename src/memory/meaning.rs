@@ -128,6 +128,11 @@ impl Meaning {
         let _ = tokio::time::timeout(PATIENCE, rounds.changed()).await;
     }
 
+    /// Tells that there is something new; nobody waits for its vectors.
+    pub(super) fn ring(&self) {
+        self.bell.notify_one();
+    }
+
     /// Makes what vectors are missing, until `stop`.
     pub async fn run(&self, stop: CancellationToken) {
         self.runs.store(true, Ordering::Relaxed);

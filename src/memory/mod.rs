@@ -5,13 +5,15 @@
 //! said. Knows nothing of chat commands, of DingTalk or of HTTP.
 //!
 //! Recall gathers candidates by words ([`terms`]) and, where there is a model for it, by meaning
-//! ([`meaning`]), and ranks them ([`ranking`]). Extraction
-//! ([`statements`]) keeps a person's own words; a model that condenses them will stand in its
-//! place.
+//! ([`meaning`]), and ranks them ([`ranking`]). What a person says in passing is condensed by the
+//! model in the background ([`learning`], [`extraction`]); without a model the person's own words
+//! are kept ([`statements`]).
 
 pub mod adding;
 pub mod extraction;
 pub mod filter;
+pub mod learning;
+mod likeness;
 pub mod meaning;
 pub mod ranking;
 pub mod statements;
@@ -25,13 +27,16 @@ use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 use crate::config::settings::{self, Extract};
+use crate::llm::ChatModel;
 use crate::store::{
-    Asked, Change, Edit, EntitySummary, Forgotten, Job, NewMemory, Part, Result, Selection, Store,
-    Stored,
+    Asked, Change, Edit, EntitySummary, Forgotten, Job, NewMemory, Part, Profile, Result,
+    Selection, Store, Stored,
 };
 use crate::telemetry::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 
+use self::adding::{Addition, Said};
+use self::learning::Lessons;
 use self::meaning::Meaning;
 pub use crate::store::{MemoryRecord, Scope};
 
@@ -71,20 +76,42 @@ pub struct Memory {
     extract: Extract,
     zone: TimeZone,
     meaning: Option<Arc<Meaning>>,
+    model: Option<Arc<ChatModel>>,
+    lessons: Arc<Lessons>,
+}
+
+/// What memory works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where it is kept.
+    pub store: Arc<dyn Store>,
+    /// What counts its work.
+    pub metrics: Arc<Metrics>,
+    /// What tells the time.
+    pub clock: Clock,
+    /// `None`: memories are recalled by their words alone.
+    pub meaning: Option<Arc<Meaning>>,
+    /// `None`: what people say is kept in their own words.
+    pub model: Option<Arc<ChatModel>>,
+    /// The bell of whoever works in the background.
+    pub lessons: Arc<Lessons>,
 }
 
 impl Memory {
-    /// Memory kept in `store`.
-    pub fn new(
-        settings: &settings::Memory,
-        store: Arc<dyn Store>,
-        metrics: Arc<Metrics>,
-        clock: Clock,
-        meaning: Option<Arc<Meaning>>,
-    ) -> Self {
+    /// Memory made of `parts`.
+    pub fn new(settings: &settings::Memory, parts: Parts) -> Self {
         // Validated with the settings; the zone database may be missing on a bare host.
         let zone = TimeZone::get(&settings.time_zone).unwrap_or(TimeZone::UTC);
-        Self { store, metrics, clock, extract: settings.extract, zone, meaning }
+        let Parts { store, metrics, clock, meaning, model, lessons } = parts;
+        Self { store, metrics, clock, extract: settings.extract, zone, meaning, model, lessons }
+    }
+
+    /// The model that makes memories of what is said, if one does.
+    fn teacher(&self) -> Option<&ChatModel> {
+        match self.extract {
+            Extract::Auto | Extract::Model => self.model.as_deref(),
+            Extract::Verbatim | Extract::Off => None,
+        }
     }
 
     /// The day on which it is asked, where the people are.
@@ -110,9 +137,21 @@ impl Memory {
         kept
     }
 
-    /// Keeps what is worth keeping of something the person said unasked; returns how much that
-    /// was.
+    /// Keeps what is worth keeping of something the person said unasked: at once, or, with a model,
+    /// as work in the background. Returns how much was kept at once.
     pub async fn observe(&self, scope: &Scope, said: Utterance<'_>) -> Result<usize> {
+        if self.teacher().is_some() {
+            if extraction::is_asked_about(said.text) {
+                let message = Said { role: "user".into(), text: said.text.into(), name: None };
+                let addition = Addition {
+                    messages: vec![message],
+                    said_at: said.said_at,
+                    ..Addition::default()
+                };
+                self.enqueue(scope, addition, Some(said.source)).await?;
+            }
+            return Ok(0);
+        }
         let Some(statement) = self.worth_keeping(said.text) else { return Ok(0) };
         let started = Instant::now();
         let kept = self.keep_once(scope, &statement, said).await;
@@ -120,13 +159,24 @@ impl Memory {
         kept
     }
 
-    /// Keeps a statement unless the person made the very same one before.
+    /// Keeps a statement unless the person made the same one before.
     async fn keep_once(&self, scope: &Scope, text: &str, said: Utterance<'_>) -> Result<usize> {
-        let alike = self.ranked(&Selection::of(scope), text, ALIKE).await?;
-        if alike.iter().any(|known| known.record.text == text) {
+        if self.knows(scope, text).await? {
             return Ok(0);
         }
         self.keep(scope, text, said).await.map(|_| 1)
+    }
+
+    /// Whether a memory that holds says the same.
+    async fn knows(&self, scope: &Scope, text: &str) -> Result<bool> {
+        let current = Selection { current_only: true, ..self.alive(scope) };
+        let alike = self.ranked(&current, text, ALIKE).await?;
+        Ok(alike.iter().any(|known| likeness::is_same(&known.record.text, text)))
+    }
+
+    /// The standing summary of a person; `None`: there is none.
+    pub async fn profile(&self, scope: &Scope) -> Result<Option<Profile>> {
+        self.store.profile(scope).await
     }
 
     /// What [`observe`](Self::observe) would keep of a text.

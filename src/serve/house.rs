@@ -23,8 +23,9 @@ use crate::http::webhook::{Webhook, webhook};
 use crate::http::{self, Landing, StatusState};
 use crate::live::Live;
 use crate::llm::ChatModel;
-use crate::memory::Memory;
+use crate::memory::learning::{Learner, Lessons};
 use crate::memory::meaning::Meaning;
+use crate::memory::{Memory, Parts};
 use crate::store::Store;
 use crate::telemetry::clock::Clock;
 use crate::telemetry::health::Health;
@@ -41,6 +42,8 @@ pub(super) struct Ground {
     pub(super) health: Arc<Health>,
     /// `None`: memories are recalled by their words alone.
     pub(super) meaning: Option<Arc<Meaning>>,
+    /// The bell of the learner, whatever memory there is.
+    pub(super) lessons: Arc<Lessons>,
 }
 
 /// Every room, and nothing running yet.
@@ -54,6 +57,7 @@ pub(super) struct House {
     pub(super) courier: Courier,
     pub(super) reminders: Reminders,
     pub(super) settler: Settler,
+    pub(super) learner: Learner,
     pub(super) housekeeping: Housekeeping,
     pub(super) furniture: Furniture,
 }
@@ -86,7 +90,7 @@ impl House {
         process: ProcessCollector,
         listen: &[SocketAddr],
     ) -> anyhow::Result<Self> {
-        let Ground { store, clock, metrics, health, meaning: _ } = ground.clone();
+        let Ground { store, clock, metrics, health, meaning: _, lessons: _ } = ground.clone();
         let (inbox, arrivals) = Inbox::open(
             Arc::clone(&store),
             clock.clone(),
@@ -143,6 +147,7 @@ impl House {
                 memory: furniture.memory.clone(),
                 answered,
             },
+            learner: Learner { memory: furniture.memory.clone() },
             housekeeping: Housekeeping {
                 store,
                 inbox: inbox.clone(),
@@ -168,7 +173,7 @@ impl Furniture {
     ) -> anyhow::Result<Self> {
         let dingtalk = Arc::new(new_dingtalk(settings, ground)?);
         let model = model(settings, &ground.metrics)?;
-        let memory = Arc::new(new_memory(settings, ground));
+        let memory = Arc::new(new_memory(settings, ground, &model));
         let alarm = Arc::new(Notify::new());
         let (responder, webhook) =
             surfaces(settings, ground, inbox, &alarm, (&dingtalk, &model, &memory));
@@ -207,7 +212,7 @@ impl Furniture {
             self.model.get().as_ref().clone()
         };
         // From here on nothing fails.
-        let memory = Arc::new(new_memory(settings, &self.ground));
+        let memory = Arc::new(new_memory(settings, &self.ground, &model));
         let made = (&dingtalk, &model, &memory);
         let (responder, webhook) = surfaces(settings, &self.ground, &self.inbox, &self.alarm, made);
         self.dingtalk.replace(dingtalk);
@@ -267,9 +272,16 @@ fn new_dingtalk(settings: &Settings, ground: &Ground) -> anyhow::Result<DingTalk
     Ok(DingTalk::new(&settings.dingtalk, Arc::clone(&ground.metrics), ground.clock.clone())?)
 }
 
-fn new_memory(settings: &Settings, ground: &Ground) -> Memory {
-    let (store, metrics) = (Arc::clone(&ground.store), Arc::clone(&ground.metrics));
-    Memory::new(&settings.memory, store, metrics, ground.clock.clone(), ground.meaning.clone())
+fn new_memory(settings: &Settings, ground: &Ground, model: &Option<Arc<ChatModel>>) -> Memory {
+    let parts = Parts {
+        store: Arc::clone(&ground.store),
+        metrics: Arc::clone(&ground.metrics),
+        clock: ground.clock.clone(),
+        meaning: ground.meaning.clone(),
+        model: model.clone(),
+        lessons: Arc::clone(&ground.lessons),
+    };
+    Memory::new(&settings.memory, parts)
 }
 
 fn limits(settings: &Settings) -> Limits {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Part, Result, Scope};
+use super::{NewMemory, Part, Result, Scope};
 
 /// Work to be done.
 #[derive(Debug, Clone)]
@@ -77,14 +77,25 @@ pub trait JobStore {
     /// Keeps work; the UUID of the one its source had made before, if there is one.
     async fn add_job(&self, scope: &Scope, job: NewJob) -> Result<String>;
 
-    /// The work that is due, the longest waiting first.
+    /// The work that is due, the longest waiting first; of one owner none before it is over that
+    /// was asked for earlier.
     async fn due_jobs(&self, now: i64, limit: usize) -> Result<Vec<Job>>;
 
     /// Notes a failed attempt, and when the next is due.
     async fn postpone_job(&self, id: &str, error: &str, now: i64, next: i64) -> Result<()>;
 
-    /// Ends work; one that is not there, or over, stays so.
-    async fn end_job(&self, id: &str, end: JobEnd) -> Result<()>;
+    /// Ends work, and keeps the memories that it made, in one transaction; returns how many are new.
+    /// Work that is not there, for it was forgotten, or over makes nothing.
+    async fn end_job(
+        &self,
+        id: &str,
+        scope: &Scope,
+        memories: Vec<NewMemory>,
+        end: JobEnd,
+    ) -> Result<usize>;
+
+    /// How much work waits.
+    async fn waiting_jobs(&self) -> Result<u64>;
 
     /// One work.
     async fn job(&self, id: &str) -> Result<Option<Job>>;

@@ -24,10 +24,11 @@ use async_trait::async_trait;
 pub use conversation::{Continuation, ConversationStore, NewTurn, Turn, TurnRole};
 pub use inbox::{Accepted, Answered, InboxDepth, InboxId, InboxMessage, InboxStore, NewMessage};
 pub use jobs::{Job, JobEnd, JobState, JobStore, NewJob};
+use memories::person;
 pub use memories::{
-    Asked, BadId, Change, Edit, Entity, EntitySummary, Event, Evidence, Feedback, Field, Filter,
-    Forgotten, MemoryRecord, MemoryStore, ModelId, NewMemory, Order, Part, Posting, Scope,
-    Selection, Stored, Test, Unembedded, VectorStore,
+    Asked, BadId, Change, Changed, Edit, Entity, EntitySummary, Event, Evidence, Feedback, Field,
+    Filter, Forgotten, MemoryRecord, MemoryStore, ModelId, NewMemory, Order, Part, Posting,
+    Profile, Scope, Selection, Stored, Test, Unembedded, VectorStore,
 };
 pub use outbox::{Delivery, NewDelivery, Once, OutboxDepth, OutboxId, OutboxState, OutboxStore};
 pub use reminders::{NewReminder, Reminder, ReminderStore};

@@ -80,8 +80,19 @@ pub(super) const LLM_OUTCOMES: &[&str] = &[
 pub(super) const TOKENS: &[&str] = &["prompt", "completion"];
 
 /// `operation` on long-term memory.
-pub(super) const MEMORY_OPERATIONS: &[&str] =
-    &["remember", "observe", "recall", "forget", "forget_all", "add", "search", "update", "delete"];
+pub(super) const MEMORY_OPERATIONS: &[&str] = &[
+    "remember",
+    "observe",
+    "extract",
+    "profile",
+    "recall",
+    "forget",
+    "forget_all",
+    "add",
+    "search",
+    "update",
+    "delete",
+];
 /// `outcome` of what either works or fails.
 pub(super) const OK_OR_ERROR: &[&str] = &["ok", "error"];
 

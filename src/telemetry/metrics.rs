@@ -48,6 +48,7 @@ pub struct Metrics {
     pub memory_operations: IntCounterVec,
     pub memory_operation_duration: HistogramVec,
     pub memories: IntGauge,
+    pub memory_jobs: IntGauge,
     pub reminders: IntGauge,
     pub alert_notifications: IntCounterVec,
     pub alerts_received: IntCounterVec,
@@ -245,6 +246,7 @@ impl Metrics {
                 FAST,
             ),
             memories: gauge("memories", "Memories kept."),
+            memory_jobs: gauge("memory_jobs", "Messages that wait to be made into memories."),
             reminders: gauge("reminders", "Reminders kept."),
             alert_notifications: counter(
                 "alert_notifications_total",

@@ -21,6 +21,7 @@ mod doctor_target;
 mod encoder;
 mod extraction;
 mod journal;
+mod learning;
 mod log_document;
 mod memory_api;
 mod metrics;

@@ -63,11 +63,18 @@ impl Settings {
         self.text("dingtalk.api_base", &base).text("dingtalk.oapi_base", &base)
     }
 
-    /// Asks this model.
+    /// Asks this model, for answers alone: its scripted replies are not for what becomes of
+    /// messages in the background. See [`Settings::learning`].
     pub fn model(self, model: &Model) -> Self {
         self.text("llm.base_url", &model.base())
             .text("llm.api_key", model::KEY)
             .text("llm.model", "simulated-1")
+            .text("memory.extract", "verbatim")
+    }
+
+    /// Has the model make memories of messages, as by default.
+    pub fn learning(self) -> Self {
+        self.text("memory.extract", "auto")
     }
 
     /// Adds a group robot.

@@ -1,5 +1,7 @@
 //! Memories added: messages in, memories out.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::error::Refusal;
@@ -7,6 +9,7 @@ use super::fields::Fields;
 use super::{Answer, Call, MemoryApi, ok, records};
 use crate::memory::MAX_STATEMENT_CHARS;
 use crate::memory::adding::{Added, Addition, Said};
+use crate::memory::learning::Learnt;
 use crate::store::{Entity, Scope};
 
 /// Most messages of one request.
@@ -14,6 +17,11 @@ const MAX_MESSAGES: usize = 1_000;
 /// Why nothing was kept, in a sentence.
 const NOTHING: &str = "Nothing in these messages states something to be remembered; send \
                        \"infer\": false to keep them word for word.";
+
+/// How long a caller that wants the memories waits for the model.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What is said of an addition that is not over.
+const LATER: &str = "The messages are kept; the event tells when they are made into memories.";
 
 /// An addition, with whose it is.
 struct Asked {
@@ -38,7 +46,12 @@ impl MemoryApi {
         }
         let asked = self.asked(&fields)?;
         let infer = asked.infer;
-        let added = self.memory.take(&asked.scope, asked.addition).await?;
+        let added = match self.memory.learn(&asked.scope, asked.addition, PATIENCE).await? {
+            Learnt::Now(added) => added,
+            Learnt::Later(event) => {
+                return ok(json!({"results": [], "message": LATER, "event_id": event}));
+            }
+        };
         let items: Vec<Value> = added.iter().map(|it| records::added_item(it, infer)).collect();
         ok(with_reason(json!({ "results": items }), &added))
     }
@@ -47,9 +60,20 @@ impl MemoryApi {
     pub(super) async fn add_v1(&self, call: &Call) -> Answer {
         let fields = Fields::of_body(&call.body)?;
         let asked = self.asked(&fields)?;
-        let added = self.memory.take(&asked.scope, asked.addition).await?;
+        let patience = match fields.flag("async_mode")? {
+            Some(true) => Duration::ZERO,
+            _ => PATIENCE,
+        };
+        let wrapped = fields.text("output_format")? == Some("v1.1");
+        let added = match self.memory.learn(&asked.scope, asked.addition, patience).await? {
+            Learnt::Now(added) => added,
+            Learnt::Later(event) => {
+                let items = json!([pending(&event)]);
+                return ok(if wrapped { json!({ "results": items }) } else { items });
+            }
+        };
         let items: Vec<Value> = added.iter().map(records::added).collect();
-        if fields.text("output_format")? == Some("v1.1") {
+        if wrapped {
             return ok(with_reason(json!({ "results": items }), &added));
         }
         ok(items.into())
@@ -59,7 +83,14 @@ impl MemoryApi {
     pub(super) async fn add_v3(&self, call: &Call) -> Answer {
         let fields = Fields::of_body(&call.body)?;
         let asked = self.asked(&fields)?;
-        let added = self.memory.take(&asked.scope, asked.addition).await?;
+        let patience = match fields.flag("async_mode")? {
+            Some(false) => PATIENCE,
+            _ => Duration::ZERO,
+        };
+        let added = match self.memory.learn(&asked.scope, asked.addition, patience).await? {
+            Learnt::Now(added) => added,
+            Learnt::Later(event) => return ok(pending(&event)),
+        };
         let event = self.memory.note(&asked.scope, &added).await?;
         let items: Vec<Value> = added.iter().map(records::added).collect();
         let answer = json!({
@@ -101,6 +132,11 @@ impl MemoryApi {
         };
         Ok(Asked { scope, addition, infer })
     }
+}
+
+/// The answer while the model has not.
+fn pending(event: &str) -> Value {
+    json!({"message": LATER, "status": "PENDING", "event_id": event})
 }
 
 /// Metadata can never say whose a memory is.

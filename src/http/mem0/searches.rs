@@ -96,7 +96,7 @@ impl MemoryApi {
         let show_expired = fields.flag("show_expired")?.unwrap_or(false);
         Ok(Selection {
             scopes,
-            filter: Some(parsed.filter),
+            filter: parsed.filter,
             alive_on: (!show_expired).then(|| self.memory.today()),
             current_only: fields.flag("latest_only")?.unwrap_or(false),
         })

@@ -74,6 +74,13 @@ pub struct Statement {
     pub repeats: Option<usize>,
 }
 
+impl Statement {
+    /// A person's own words, of which nobody knows what they outdate.
+    pub(in crate::memory) fn verbatim(text: String) -> Self {
+        Self { text, supersedes: Vec::new(), repeats: None }
+    }
+}
+
 /// An answer in which no list of statements could be found; `Display` tells the model why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

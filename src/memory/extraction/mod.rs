@@ -24,6 +24,7 @@ use super::Utterance;
 use crate::llm::{ChatModel, Finish, LlmError};
 
 pub use answer::{NotUnderstood, Statement};
+pub(super) use worth::is_asked_about;
 
 /// A memory that the message may be about, by the number that statements name it by.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ const OF_ONESELF_ENGLISH: &[&str] =
 
 /// Whether a message may hold a statement. Commands, questions, requests, thanks and greetings
 /// alone do not; a clause about the person in a request or a question does.
-pub(super) fn is_asked_about(text: &str) -> bool {
+pub(in crate::memory) fn is_asked_about(text: &str) -> bool {
     let text = text.trim();
     if text.starts_with(['/', '／']) {
         return false;

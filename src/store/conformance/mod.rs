@@ -83,6 +83,8 @@ macro_rules! every_case {
                 a_source_makes_one_job,
                 a_job_waits_for_its_time_and_ends_once,
                 jobs_are_listed_and_pruned_when_over,
+                the_work_of_one_is_done_in_order,
+                a_profile_is_forgotten_with_what_it_was_made_of,
                 who_has_everything_forgotten_has_no_work_left,
             }
             memories {

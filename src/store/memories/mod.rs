@@ -29,6 +29,26 @@ pub enum Forgotten {
     Unknown,
 }
 
+/// A standing summary of a person, made of the person's memories.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// What it says; empty: nothing can be said.
+    pub text: String,
+    /// When it was made.
+    pub made_at: i64,
+}
+
+/// A person of whom something has changed since the profile was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// Who.
+    pub user_id: String,
+    /// How many memories a model made since; far more than there are after one was forgotten.
+    pub changes: u64,
+    /// How many memories there are.
+    pub memories: u64,
+}
+
 /// Long-term memory, one person apart from the other.
 #[async_trait]
 pub trait MemoryStore {
@@ -85,6 +105,16 @@ pub trait MemoryStore {
     /// was said before `now` and is still on its way to
     /// memory is not kept either.
     async fn forget_all(&self, scope: &Scope, source: &str, now: i64) -> Result<usize>;
+
+    /// The profile of who owns what is written in this scope.
+    async fn profile(&self, scope: &Scope) -> Result<Option<Profile>>;
+
+    /// Keeps a profile that was made when there were `seen` changes; not if something was forgotten
+    /// since.
+    async fn put_profile(&self, scope: &Scope, profile: Profile, seen: u64) -> Result<()>;
+
+    /// The people of whom most has changed, at most `limit`.
+    async fn changed_people(&self, limit: usize) -> Result<Vec<Changed>>;
 
     /// How many memories there are in all.
     async fn total_memories(&self) -> Result<u64>;

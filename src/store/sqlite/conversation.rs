@@ -73,8 +73,10 @@ impl ConversationStore for SqliteStore {
 }
 
 /// Forgets what a person said in every conversation; with a `source`, in that message alone, and
-/// what was answered to it.
+/// what was answered to it. Of several memories that one message made each but the first has the
+/// message for its source with `#` and a number behind it.
 pub(super) fn forget(c: &Connection, user_id: &str, source: Option<&str>) -> rusqlite::Result<()> {
+    let source = source.map(|source| source.split_once('#').map_or(source, |(message, _)| message));
     c.prepare_cached("DELETE FROM turns WHERE user_id = ?1 AND (?2 IS NULL OR source = ?2)")?
         .execute(params![user_id, source])
         .map(|_| ())

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{SqliteStore, owners};
-use crate::store::{Job, JobEnd, JobState, JobStore, NewJob, Part, Result, Scope};
+use super::{SqliteStore, memories, owners};
+use crate::store::{Job, JobEnd, JobState, JobStore, NewJob, NewMemory, Part, Result, Scope};
 
 const COLUMNS: &str = "id, payload, state, attempts, next_attempt_at, created_at, started_at, \
                        completed_at, results, error";
@@ -44,6 +44,9 @@ impl JobStore for SqliteStore {
             .read(move |c| {
                 c.prepare_cached(&format!(
                     "SELECT {COLUMNS} FROM jobs WHERE state = 0 AND next_attempt_at <= ?1
+                       AND NOT EXISTS (SELECT 1 FROM jobs first WHERE first.state = 0
+                                         AND first.owner = jobs.owner
+                                         AND first.number < jobs.number)
                      ORDER BY next_attempt_at, number LIMIT ?2"
                 ))?
                 .query_map(params![now, limit as i64], job)?
@@ -67,9 +70,36 @@ impl JobStore for SqliteStore {
             .await
     }
 
-    async fn end_job(&self, id: &str, end: JobEnd) -> Result<()> {
-        let id = id.to_owned();
-        self.writer.write(move |c| self::end(c, &id, &end)).await
+    async fn end_job(
+        &self,
+        id: &str,
+        scope: &Scope,
+        memories: Vec<NewMemory>,
+        end: JobEnd,
+    ) -> Result<usize> {
+        let (id, scope) = (id.to_owned(), scope.clone());
+        self.writer
+            .write(move |c| {
+                if !self::end(c, &id, &end)? {
+                    return Ok(0);
+                }
+                let owner = owners::owner(c, &scope.owner())?;
+                let stored = memories::add(c, owner, &scope, &memories)?;
+                let new = stored.iter().filter(|it| it.new).count();
+                owners::note_changes(c, owner, new)?;
+                Ok(new)
+            })
+            .await
+    }
+
+    async fn waiting_jobs(&self) -> Result<u64> {
+        self.readers
+            .read(|c| {
+                c.prepare_cached("SELECT count(*) FROM jobs WHERE state = 0")?
+                    .query_row([], |r| r.get::<_, i64>(0))
+                    .map(|count| count as u64)
+            })
+            .await
     }
 
     async fn job(&self, id: &str) -> Result<Option<Job>> {
@@ -113,7 +143,8 @@ impl JobStore for SqliteStore {
     }
 }
 
-fn end(c: &Connection, id: &str, end: &JobEnd) -> rusqlite::Result<()> {
+/// Ends work; `false`: there is none that waits.
+fn end(c: &Connection, id: &str, end: &JobEnd) -> rusqlite::Result<bool> {
     let state = if end.succeeded { 1 } else { 2 };
     c.prepare_cached(
         "UPDATE jobs SET state = ?2, payload = ?3, results = ?4, error = ?5,
@@ -121,7 +152,7 @@ fn end(c: &Connection, id: &str, end: &JobEnd) -> rusqlite::Result<()> {
          WHERE id = ?1 AND state = 0",
     )?
     .execute(params![id, state, end.payload, end.results, end.error, end.at])
-    .map(|_| ())
+    .map(|ended| ended > 0)
 }
 
 fn job(row: &Row<'_>) -> rusqlite::Result<Job> {

@@ -11,7 +11,8 @@ use crate::store::OpenError;
 const APPLICATION_ID: i64 = 0x6462_6f74;
 
 /// Step `n` brings layout `n` to `n + 1`. A step that was released is never changed.
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
 /// The newest layout this program knows.
 pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;

@@ -8,7 +8,7 @@ mod vectors;
 mod writing;
 
 use async_trait::async_trait;
-use rusqlite::{OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use self::conditions::{Condition, FROM};
 #[cfg(test)]
@@ -17,9 +17,19 @@ pub(super) use self::evidence::{POSTINGS, TURNS};
 pub(super) use self::vectors::VECTORS;
 use super::{SqliteStore, conversation, owners, reminders};
 use crate::store::{
-    Asked, Change, Edit, EntitySummary, Evidence, Forgotten, MemoryRecord, MemoryStore, NewMemory,
-    Part, Result, Scope, Selection, Stored,
+    Asked, Change, Changed, Edit, EntitySummary, Evidence, Forgotten, MemoryRecord, MemoryStore,
+    NewMemory, Part, Profile, Result, Scope, Selection, Stored,
 };
+
+/// Keeps memories of an owner.
+pub(super) fn add(
+    c: &Connection,
+    owner: i64,
+    scope: &Scope,
+    memories: &[NewMemory],
+) -> rusqlite::Result<Vec<Stored>> {
+    memories.iter().map(|memory| writing::add(c, owner, scope, memory)).collect()
+}
 
 #[async_trait]
 impl MemoryStore for SqliteStore {
@@ -28,7 +38,7 @@ impl MemoryStore for SqliteStore {
         self.writer
             .write(move |c| {
                 let owner = owners::owner(c, &scope.owner())?;
-                memories.iter().map(|memory| writing::add(c, owner, &scope, memory)).collect()
+                add(c, owner, &scope, &memories)
             })
             .await
     }
@@ -110,6 +120,7 @@ impl MemoryStore for SqliteStore {
                             conversation::forget(c, &scope.owner(), Some(&made_from))?;
                         }
                         writing::remove(c, owner, key, now)?;
+                        owners::forget_profile(c, owner)?;
                         owners::note_forgotten(c, owner, &source, 1, now)?;
                         Ok(Forgotten::Now)
                     }
@@ -147,6 +158,20 @@ impl MemoryStore for SqliteStore {
                 Ok(count)
             })
             .await
+    }
+
+    async fn profile(&self, scope: &Scope) -> Result<Option<Profile>> {
+        let owner = scope.owner().into_owned();
+        self.readers.read(move |c| owners::profile(c, &owner)).await
+    }
+
+    async fn put_profile(&self, scope: &Scope, profile: Profile, seen: u64) -> Result<()> {
+        let owner = scope.owner().into_owned();
+        self.writer.write(move |c| owners::put_profile(c, &owner, &profile, seen)).await
+    }
+
+    async fn changed_people(&self, limit: usize) -> Result<Vec<Changed>> {
+        self.readers.read(move |c| owners::changed(c, limit)).await
     }
 
     async fn total_memories(&self) -> Result<u64> {

@@ -1,5 +1,7 @@
 //! Memories written, changed and removed.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use serde_json::{Map, Value};
 
@@ -179,6 +181,7 @@ pub(super) fn edit(
         .execute(params![key, text, length(terms)])?;
         c.prepare_cached("UPDATE owners SET terms = terms - ?2 + ?3 WHERE id = ?1")?
             .execute(params![owner, old_length, length(terms)])?;
+        owners::forget_profile(c, owner)?;
     }
     if let Some(added) = &edit.metadata {
         let mut merged = reading::metadata(metadata).unwrap_or_default();
@@ -221,6 +224,20 @@ pub(super) fn remove_selected(
             conversation::forget(c, user, Some(source))?;
         }
         remove(c, *owner, *key, at)?;
+    }
+    let owners: BTreeSet<i64> = found.iter().map(|(_, owner, ..)| *owner).collect();
+    for owner in owners {
+        owners::forget_profile(c, owner)?;
+    }
+    if selection.filter.is_none() && selection.alive_on.is_none() && !selection.current_only {
+        // What was said and is not made into memories yet is meant, too.
+        for scope in &selection.scopes {
+            if scope.is_everything() {
+                owners::drop_work(c, None)?;
+            } else if scope.is_whole_person() {
+                owners::drop_work(c, Some(&scope.owner()))?;
+            }
+        }
     }
     Ok(found.len())
 }

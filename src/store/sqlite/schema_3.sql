@@ -1,0 +1,18 @@
+-- A standing summary of who the memories are of, and how many memories a model made of messages, or
+-- lost, since it was written.
+ALTER TABLE owners ADD COLUMN profile TEXT;
+ALTER TABLE owners ADD COLUMN profile_at INTEGER;
+ALTER TABLE owners ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX owners_changed ON owners (changed) WHERE changed > 0;
+
+-- Of what one owner said, the first is worked on first.
+CREATE INDEX jobs_of_owner ON jobs (owner, number) WHERE state = 0;
+
+-- Keys of the memory API that the daemon made; of each only the SHA-256 is known.
+CREATE TABLE api_keys (
+    name         TEXT PRIMARY KEY,
+    hash         BLOB NOT NULL UNIQUE,
+    admin        INTEGER NOT NULL,
+    created_at   INTEGER NOT NULL,
+    last_used_at INTEGER
+) STRICT, WITHOUT ROWID;
