@@ -110,6 +110,7 @@ pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::
     tasks.spawn("reminders", house.reminders.run(stops.bot.clone()));
     tasks.spawn("settler", house.settler.run(stops.bot.clone()));
     tasks.spawn("learner", house.learner.run(stops.bot.clone()));
+    tasks.spawn("keys", house.keyring.run(stops.service.clone()));
     tasks.spawn("housekeeping", house.housekeeping.run(stops.bot.clone()));
     if let Some(meaning) = meaning {
         let stop = stops.bot.clone();

@@ -1,5 +1,6 @@
 //! `dingbot memory`: a person's memories, beside the running daemon.
 
+mod key;
 mod model;
 
 use std::io::Write;
@@ -25,6 +26,23 @@ pub(super) struct Memory {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    #[command(flatten)]
+    Person(Person),
+    /// Keys with which other programs use the memory API
+    Key {
+        #[command(subcommand)]
+        action: key::Action,
+    },
+    /// The model by which memories are recalled by meaning, with no network
+    Model {
+        #[command(subcommand)]
+        action: model::Action,
+    },
+}
+
+/// What is done with one person's memories.
+#[derive(Debug, Subcommand)]
+enum Person {
     /// Newest memories of a person, newest first
     List {
         #[command(flatten)]
@@ -58,11 +76,6 @@ enum Action {
         /// Forget every memory and reminder of the person
         #[arg(long)]
         all: bool,
-    },
-    /// The model by which memories are recalled by meaning, with no network
-    Model {
-        #[command(subcommand)]
-        action: model::Action,
     },
 }
 
@@ -102,10 +115,17 @@ struct Line<'a> {
 
 impl Memory {
     pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-        if let Action::Model { action } = self.action {
-            return model::run(&action, sources, out);
+        match self.action {
+            Action::Person(action) => action.run(sources, out),
+            Action::Key { action } => key::run(action, sources, out),
+            Action::Model { action } => model::run(&action, sources, out),
         }
-        let create = matches!(self.action, Action::Add { .. });
+    }
+}
+
+impl Person {
+    fn run(self, sources: &Sources, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+        let create = matches!(self, Self::Add { .. });
         let place = match Workplace::open(sources, create)? {
             Ok(place) => place,
             Err(code) => return Ok(code),
@@ -114,18 +134,18 @@ impl Memory {
         place.runtime.block_on(async {
             let now = Timestamp::now().as_millisecond();
             let source = format!("command:{}", Uuid::new_v4());
-            match self.action {
-                Action::List { whose, shown } => {
+            match self {
+                Self::List { whose, shown } => {
                     for record in memory.list(&whose.scope()?, shown.limit).await? {
                         print(out, &record, None, shown.json)?;
                     }
                 }
-                Action::Search { whose, shown, query } => {
+                Self::Search { whose, shown, query } => {
                     for found in memory.recall(&whose.scope()?, &query, shown.limit).await? {
                         print(out, &found.record, Some(found.score), shown.json)?;
                     }
                 }
-                Action::Add { whose, text } => {
+                Self::Add { whose, text } => {
                     anyhow::ensure!(!text.trim().is_empty(), "TEXT must not be empty");
                     anyhow::ensure!(
                         text.chars().count() <= MAX_STATEMENT_CHARS,
@@ -135,7 +155,7 @@ impl Memory {
                     let stored = memory.remember(&whose.scope()?, said).await?;
                     writeln!(out, "#{} {}", stored.number, stored.id)?;
                 }
-                Action::Delete { whose, number: Some(number), .. } => {
+                Self::Delete { whose, number: Some(number), .. } => {
                     let forgotten = memory.forget(&whose.scope()?, number, &source, now).await?;
                     anyhow::ensure!(
                         forgotten == Forgotten::Now,
@@ -145,8 +165,7 @@ impl Memory {
                     );
                     writeln!(out, "forgotten: 1")?;
                 }
-                Action::Model { .. } => unreachable!("it needs no store"),
-                Action::Delete { whose, number: None, .. } => {
+                Self::Delete { whose, number: None, .. } => {
                     let count = memory.forget_all(&whose.scope()?, &source, now).await?;
                     writeln!(out, "forgotten: {count}")?;
                 }

@@ -5,6 +5,7 @@
 //! would be found out on the day the caller moves.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
@@ -14,9 +15,12 @@ use warp::reject::Rejection;
 
 use super::client::ClientAddress;
 use super::error::ApiError;
+use super::keyring::{Found, Keyring};
 use crate::config::Secret;
 use crate::live::Live;
 
+/// What a caller that asks too often is told to wait.
+const A_MOMENT: Duration = Duration::from_secs(1);
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The keys, as their digests: comparing takes the same time whatever a caller sends, and whatever
@@ -27,7 +31,8 @@ pub struct ApiKeys(Vec<[u8; 32]>);
 /// Why a caller was refused.
 #[derive(Debug, Clone)]
 pub struct Denied {
-    /// In one word, for log and metrics: `key_missing`, `key_wrong` or `credentials_unknown`.
+    /// In one word, for log and metrics: `key_missing`, `key_wrong`, `credentials_unknown` or
+    /// `too_many_requests`.
     pub reason: &'static str,
     /// What the caller is told.
     pub error: ApiError,
@@ -43,16 +48,7 @@ impl ApiKeys {
     ///
     /// Taken are `Authorization: Bearer KEY`, `Authorization: Token KEY` and `X-API-Key: KEY`.
     pub fn admit(&self, client: Option<ClientAddress>, headers: &HeaderMap) -> Result<(), Denied> {
-        let mut sent = Vec::new();
-        for value in headers.get_all(API_KEY) {
-            sent.push(value.as_bytes());
-        }
-        for value in headers.get_all(AUTHORIZATION) {
-            match token(value.as_bytes()) {
-                Some(key) => sent.push(key),
-                None => return Err(unknown_credentials()),
-            }
-        }
+        let sent = sent_keys(headers)?;
         if sent.iter().any(|key| self.holds(key)) {
             return Ok(());
         }
@@ -60,28 +56,97 @@ impl ApiKeys {
         if is_local && (sent.is_empty() || self.0.is_empty()) {
             return Ok(());
         }
-        Err(if self.0.is_empty() {
+        Err(Denied::new(self.0.is_empty(), sent.is_empty(), "one of server.api_keys"))
+    }
+
+    /// Lets in a caller of the memory API, for whom there are the keys of `ring`, too.
+    pub fn admit_to_memory(
+        &self,
+        ring: &Keyring,
+        client: Option<ClientAddress>,
+        headers: &HeaderMap,
+    ) -> Result<Right, Denied> {
+        let sent: Vec<[u8; 32]> = sent_keys(headers)?;
+        let is_open = self.0.is_empty() && ring.is_empty();
+        for key in &sent {
+            if self.holds(key) {
+                return Ok(Right::Admin);
+            }
+            match ring.find(key) {
+                Found::Opens { admin: true } => return Ok(Right::Admin),
+                Found::Opens { admin: false } => return Ok(Right::User),
+                Found::TooOften => {
+                    let error = ApiError::too_many(
+                        A_MOMENT,
+                        "This key is used more often than it may be; see `dingbot memory key list`.",
+                    );
+                    return Err(Denied { reason: "too_many_requests", error });
+                }
+                Found::Unknown => {}
+            }
+        }
+        if client.is_some_and(|client| client.is_local()) && (sent.is_empty() || is_open) {
+            return Ok(if is_open { Right::Admin } else { Right::User });
+        }
+        let is_wrong = !sent.is_empty() && !is_open;
+        if is_wrong && client.is_some_and(|client| !ring.bears(client.client)) {
+            let error = ApiError::too_many(A_MOMENT, "Too many wrong keys came from this address.");
+            return Err(Denied { reason: "too_many_requests", error });
+        }
+        let keys = "one of server.api_keys, or a key of `dingbot memory key add`,";
+        Err(Denied::new(is_open, sent.is_empty(), keys))
+    }
+
+    fn holds(&self, sent: &[u8; 32]) -> bool {
+        let equal = self.0.iter().map(|known| known.ct_eq(sent));
+        equal.fold(Choice::from(0), |any, equal| any | equal).into()
+    }
+}
+
+/// What a caller of the memory API may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// Read and write what a request names the owner of.
+    User,
+    /// Everybody's at once, too. Without any key on this host everybody on it is one.
+    Admin,
+}
+
+impl Denied {
+    fn new(no_keys: bool, none_sent: bool, keys: &str) -> Self {
+        if no_keys {
             let error = ApiError::forbidden(
                 "This path is served on loopback only: set server.api_keys and send one of them \
                  as `Authorization: Bearer KEY`.",
             );
-            Denied { reason: "key_missing", error }
-        } else if sent.is_empty() {
-            let error = ApiError::unauthorized(
-                "Send one of server.api_keys as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
-            );
-            Denied { reason: "key_missing", error: error.challenging() }
+            Self { reason: "key_missing", error }
+        } else if none_sent {
+            let error = ApiError::unauthorized(format!(
+                "Send {keys} as `Authorization: Bearer KEY` or `X-API-Key: KEY`."
+            ));
+            Self { reason: "key_missing", error: error.challenging() }
         } else {
-            let error = ApiError::unauthorized("This key is none of server.api_keys.");
-            Denied { reason: "key_wrong", error: error.challenging() }
-        })
+            let error = ApiError::unauthorized(format!(
+                "This key is not known: send {keys} as it was given."
+            ));
+            Self { reason: "key_wrong", error: error.challenging() }
+        }
     }
+}
 
-    fn holds(&self, key: &[u8]) -> bool {
-        let sent = digest(key);
-        let equal = self.0.iter().map(|known| known.ct_eq(&sent));
-        equal.fold(Choice::from(0), |any, equal| any | equal).into()
+/// The digests of the keys that a caller sends.
+fn sent_keys(headers: &HeaderMap) -> Result<Vec<[u8; 32]>, Denied> {
+    let mut sent = Vec::new();
+    for value in headers.get_all(API_KEY) {
+        sent.push(digest(value.as_bytes()));
     }
+    for value in headers.get_all(AUTHORIZATION) {
+        match token(value.as_bytes()) {
+            Some(key) => sent.push(digest(key)),
+            None => return Err(unknown_credentials()),
+        }
+    }
+    Ok(sent)
 }
 
 /// Passes only those whom [`ApiKeys::admit`] lets in; tells `denied` of the others and rejects with

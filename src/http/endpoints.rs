@@ -47,9 +47,8 @@ pub(super) const ENDPOINTS: [Endpoint; 8] = [
     Endpoint {
         name: "/v1/… /v2/… /v3/…",
         path: "",
-        chinese: "长期记忆，Mem0 平台客户端的接口；凭 server.api_keys 或限本机",
-        english: "long-term memory, for clients of Mem0's platform; with one of server.api_keys, or \
-                  from this host",
+        chinese: "长期记忆，Mem0 平台客户端的接口；凭密钥或限本机",
+        english: "long-term memory, for clients of Mem0's platform; with a key, or from this host",
     },
     Endpoint {
         name: "/memories /search /entities",

@@ -21,6 +21,7 @@ mod connection;
 mod endpoints;
 pub mod error;
 mod help;
+pub mod keyring;
 mod landing;
 pub mod listener;
 pub mod mem0;

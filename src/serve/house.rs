@@ -18,6 +18,7 @@ use crate::dingtalk::DingTalk;
 use crate::http::accept::Limits;
 use crate::http::alerts::{AlertReceiver, alerts};
 use crate::http::auth::ApiKeys;
+use crate::http::keyring::Keyring;
 use crate::http::mem0::{MemoryApi, memory_api};
 use crate::http::webhook::{Webhook, webhook};
 use crate::http::{self, Landing, StatusState};
@@ -58,6 +59,7 @@ pub(super) struct House {
     pub(super) reminders: Reminders,
     pub(super) settler: Settler,
     pub(super) learner: Learner,
+    pub(super) keyring: Arc<Keyring>,
     pub(super) housekeeping: Housekeeping,
     pub(super) furniture: Furniture,
 }
@@ -99,6 +101,10 @@ impl House {
         )
         .await
         .context("the inbox cannot be read")?;
+        let keyring = Keyring::open(Arc::clone(&store), clock.clone())
+            .await
+            .context("the keys of the memory API cannot be read")?;
+        let keyring = Arc::new(keyring);
         let (mailbox, mail) = Mailbox::new();
         let furniture = Furniture::build(settings, ground, &inbox, &mailbox)?;
         let answered = Arc::new(Notify::new());
@@ -114,7 +120,11 @@ impl House {
         let received = webhook(furniture.webhook.clone())
             .or(alerts(furniture.alert_receiver.clone(), furniture.api_keys.clone()))
             .unify()
-            .or(memory_api(furniture.memory_api.clone(), furniture.api_keys.clone()))
+            .or(memory_api(
+                furniture.memory_api.clone(),
+                furniture.api_keys.clone(),
+                Arc::clone(&keyring),
+            ))
             .unify()
             .boxed();
         Ok(Self {
@@ -147,6 +157,7 @@ impl House {
                 memory: furniture.memory.clone(),
                 answered,
             },
+            keyring,
             learner: Learner { memory: furniture.memory.clone() },
             housekeeping: Housekeeping {
                 store,

@@ -1,7 +1,8 @@
 //! The store: everything that must outlive the process.
 //!
 //! One trait, cut by what the rooms above need: [`InboxStore`], [`OutboxStore`],
-//! [`ReminderStore`], [`ConversationStore`], [`MemoryStore`], [`JobStore`]. Behind it stands [`sqlite`].
+//! [`ReminderStore`], [`ConversationStore`], [`MemoryStore`], [`JobStore`],
+//! [`KeyStore`]. Behind it stands [`sqlite`].
 //!
 //! Promises that a call that returned `Ok` is on disk, that a call changes all of what it says or
 //! nothing, and that no call blocks an async thread. Does not know what a message means: payloads
@@ -12,6 +13,7 @@ pub(crate) mod conformance;
 mod conversation;
 mod inbox;
 mod jobs;
+mod keys;
 mod memories;
 mod outbox;
 mod reminders;
@@ -24,6 +26,7 @@ use async_trait::async_trait;
 pub use conversation::{Continuation, ConversationStore, NewTurn, Turn, TurnRole};
 pub use inbox::{Accepted, Answered, InboxDepth, InboxId, InboxMessage, InboxStore, NewMessage};
 pub use jobs::{Job, JobEnd, JobState, JobStore, NewJob};
+pub use keys::{ApiKey, KeyStore};
 use memories::person;
 pub use memories::{
     Asked, BadId, Change, Changed, Edit, Entity, EntitySummary, Event, Evidence, Feedback, Field,
@@ -172,6 +175,7 @@ pub trait Store:
     + MemoryStore
     + VectorStore
     + JobStore
+    + KeyStore
     + std::fmt::Debug
     + Send
     + Sync

@@ -3,6 +3,7 @@
 mod clients;
 mod defects;
 mod isolation;
+mod keys;
 mod shapes;
 
 use reqwest::Method;

@@ -104,7 +104,7 @@ impl MemoryApi {
                 "At least one identifier (user_id, agent_id, run_id) is required.",
             ));
         }
-        let selection = self.selection(&call.query, dialect, Unscoped::Refused)?;
+        let selection = self.selection(call, &call.query, dialect, Unscoped::Refused)?;
         // Deleting is not to leave what a list does not show.
         let selection = Selection { alive_on: None, ..selection };
         let count = self.memory.remove(&selection).await?;
@@ -117,7 +117,8 @@ impl MemoryApi {
     }
 
     /// `POST /reset`
-    pub(super) async fn reset(&self) -> Answer {
+    pub(super) async fn reset(&self, call: &Call) -> Answer {
+        call.needs_admin()?;
         let count = self.memory.remove(&Selection::of(&Scope::default())).await?;
         tracing::warn!(count, "every memory was deleted through the memory API");
         ok(json!({"message": "All memories reset", "count": count}))

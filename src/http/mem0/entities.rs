@@ -12,7 +12,8 @@ const PROFILE: &str = "/profile";
 
 impl MemoryApi {
     /// `GET /entities`
-    pub(super) async fn entities_at_server(&self) -> Answer {
+    pub(super) async fn entities_at_server(&self, call: &Call) -> Answer {
+        call.needs_admin()?;
         let known = self.memory.entities().await?;
         let known = known.iter().filter(|it| it.entity != Entity::App);
         ok(known
@@ -31,6 +32,7 @@ impl MemoryApi {
 
     /// `GET /v1/entities/`
     pub(super) async fn entities(&self, call: &Call) -> Answer {
+        call.needs_admin()?;
         let known = self.memory.entities().await?;
         let total = |entity| known.iter().filter(|it: &&EntitySummary| it.entity == entity).count();
         let page = Page::of(&call.query)?;

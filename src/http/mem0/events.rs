@@ -10,6 +10,7 @@ use crate::store::{Job, JobState};
 impl MemoryApi {
     /// `GET /v1/events/`
     pub(super) async fn events(&self, call: &Call) -> Answer {
+        call.needs_admin()?;
         let page = Page::of(&call.query)?.unwrap_or_default();
         let (jobs, count) = self.memory.jobs(page.part()).await?;
         let results = jobs.iter().map(event).collect();

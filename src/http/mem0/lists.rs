@@ -70,7 +70,7 @@ impl MemoryApi {
             Some(limit) => limit,
             None => fields.count("limit", 0, MOST)?.unwrap_or(if unscoped { MOST } else { 20 }),
         };
-        let selection = self.selection(fields, Dialect::Server, Unscoped::Everybody)?;
+        let selection = self.selection(call, fields, Dialect::Server, Unscoped::Everybody)?;
         let (records, _) = self.memory.select(&selection, Part::first(limit)).await?;
         let results: Vec<Value> = records.iter().map(|it| records::item(it, None)).collect();
         ok(json!({ "results": results }))
@@ -109,7 +109,8 @@ impl MemoryApi {
         wrapped: bool,
         path: &str,
     ) -> Answer {
-        let selection: Selection = self.selection(fields, Dialect::Platform, Unscoped::Refused)?;
+        let selection: Selection =
+            self.selection(call, fields, Dialect::Platform, Unscoped::Refused)?;
         let part = page.map_or(Part::first(limit.unwrap_or(PAGE_SIZE)), Page::part);
         let (records, count) = self.memory.select(&selection, part).await?;
         let results: Vec<Value> = records.iter().map(|it| records::memory(it, None)).collect();

@@ -35,10 +35,11 @@ use warp::reply::Response;
 use self::error::Refusal;
 use self::fields::Fields;
 use self::paths::{Found, Place};
-use super::auth::{self, ApiKeys};
+use super::auth::{self, ApiKeys, Right};
 use super::body;
 use super::client::ClientAddress;
 use super::error::ApiError;
+use super::keyring::Keyring;
 use super::refusals::RefusalLog;
 use crate::config::Settings;
 use crate::live::Live;
@@ -73,6 +74,7 @@ impl MemoryApi {
 struct Call {
     found: Found,
     method: Method,
+    right: Right,
     query: Fields,
     body: Bytes,
     /// The server as the caller calls it, for the addresses of further pages.
@@ -92,8 +94,26 @@ fn said(message: &str) -> Answer {
     ok(json!({ "message": message }))
 }
 
-/// The surface as a filter; `keys` open it, see [`auth`].
-pub fn memory_api(state: Live<MemoryApi>, keys: Live<ApiKeys>) -> BoxedFilter<(Response,)> {
+impl Call {
+    /// Refuses what is about everybody's memories to whoever is no administrator.
+    fn needs_admin(&self) -> Result<(), Refusal> {
+        if self.right == Right::Admin {
+            return Ok(());
+        }
+        Err(ApiError::forbidden(
+            "This is about everybody's memories and needs an administrator's key: one of \
+             server.api_keys, or of `dingbot memory key add NAME --scope admin`.",
+        )
+        .into())
+    }
+}
+
+/// The surface as a filter; `keys` and those of the `ring` open it, see [`auth`].
+pub fn memory_api(
+    state: Live<MemoryApi>,
+    keys: Live<ApiKeys>,
+    ring: Arc<Keyring>,
+) -> BoxedFilter<(Response,)> {
     let limits = state.clone();
     let limits = move || limits.read(|state| (state.max_body, state.body_timeout));
     let guarding = state.clone();
@@ -106,12 +126,12 @@ pub fn memory_api(state: Live<MemoryApi>, keys: Live<ApiKeys>) -> BoxedFilter<(R
         .and(warp::header::headers_cloned())
         .and(warp::ext::optional::<ClientAddress>())
         .and_then(move |found: Found, method: Method, headers: HeaderMap, client| {
-            let admitted = admit(&keys, &method, &headers, client).map_err(|error| {
+            let admitted = admit(&keys, &ring, &method, &headers, client).map_err(|error| {
                 guarding.read(|state| state.note_refusal(&error, client));
                 warp::reject::custom(Refused(error.into()))
             });
             let host = headers.get(HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
-            std::future::ready(admitted.map(|()| (found, method, host)))
+            std::future::ready(admitted.map(|right| (found, method, right, host)))
         })
         .untuple_one()
         .and(
@@ -119,9 +139,10 @@ pub fn memory_api(state: Live<MemoryApi>, keys: Live<ApiKeys>) -> BoxedFilter<(R
                 .or_else(|_| std::future::ready(Ok::<_, Rejection>((String::new(),)))),
         )
         .and(body::limited(limits))
-        .then(move |found, method, host, query: String, body| {
+        .then(move |found, method, right, host, query: String, body| {
             let state = state.get();
-            let call = Call { found, method, query: Fields::of_query(&query), body, host };
+            let query = Fields::of_query(&query);
+            let call = Call { found, method, right, query, body, host };
             async move { state.answer(call).await }
         })
         .recover(recover)
@@ -158,13 +179,15 @@ async fn recover(rejection: Rejection) -> Result<Response, Rejection> {
 /// elsewhere without being asked, nor does a name of its own make it this host.
 fn admit(
     keys: &Live<ApiKeys>,
+    ring: &Keyring,
     method: &Method,
     headers: &HeaderMap,
     client: Option<ClientAddress>,
-) -> Result<(), ApiError> {
-    keys.read(|keys| keys.admit(client, headers)).map_err(|denied| denied.error)?;
+) -> Result<Right, ApiError> {
+    let right = keys.read(|keys| keys.admit_to_memory(ring, client, headers));
+    let right = right.map_err(|denied| denied.error)?;
     if auth::sends_key(headers) {
-        return Ok(());
+        return Ok(right);
     }
     if !auth::names_this_host(headers) {
         return Err(ApiError::forbidden(
@@ -177,7 +200,7 @@ fn admit(
         let message = "Send JSON: the Content-Type must be application/json.";
         return Err(ApiError::unsupported_media(message));
     }
-    Ok(())
+    Ok(right)
 }
 
 impl MemoryApi {
@@ -248,10 +271,10 @@ impl MemoryApi {
             (Place::Batch, _) => Err(Refusal::method("PUT, DELETE")),
             (Place::Feedback, "POST") => self.feedback(call).await,
             (Place::Feedback, _) => Err(Refusal::method(post)),
-            (Place::Reset, "POST") => self.reset().await,
+            (Place::Reset, "POST") => self.reset(call).await,
             (Place::Reset, _) => Err(Refusal::method(post)),
 
-            (Place::Entities, "GET") => self.entities_at_server().await,
+            (Place::Entities, "GET") => self.entities_at_server(call).await,
             (Place::EntitiesV1, "GET") => self.entities(call).await,
             (Place::Entities | Place::EntitiesV1, _) => Err(Refusal::method(get)),
             (Place::Entity, "DELETE") => self.delete_entity(call, true).await,

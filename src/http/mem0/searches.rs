@@ -30,7 +30,7 @@ impl MemoryApi {
         };
         let threshold = fields.fraction("threshold")?.unwrap_or(0.0);
         let dialect = if at_server { Dialect::Server } else { Dialect::Platform };
-        let selection = self.selection(&fields, dialect, Unscoped::Refused)?;
+        let selection = self.selection(call, &fields, dialect, Unscoped::Refused)?;
         let found = self.memory.search(&selection, query, limit).await?;
         let found = found.iter().filter(|it| it.score >= threshold);
         let results: Vec<Value> = if at_server {
@@ -48,6 +48,7 @@ impl MemoryApi {
     /// Which memories the fields select: by `filters`, by ids beside them, by dates and categories.
     pub(super) fn selection(
         &self,
+        call: &Call,
         fields: &Fields,
         dialect: Dialect,
         unscoped: Unscoped,
@@ -93,6 +94,9 @@ impl MemoryApi {
                 ));
             }
         };
+        if scopes.iter().any(Scope::is_everything) {
+            call.needs_admin()?;
+        }
         let show_expired = fields.flag("show_expired")?.unwrap_or(false);
         Ok(Selection {
             scopes,

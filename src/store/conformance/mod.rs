@@ -6,6 +6,7 @@
 pub(crate) mod conversation;
 pub(crate) mod inbox;
 pub(crate) mod jobs;
+pub(crate) mod keys;
 pub(crate) mod memories;
 pub(crate) mod outbox;
 pub(crate) mod reminders;
@@ -86,6 +87,9 @@ macro_rules! every_case {
                 the_work_of_one_is_done_in_order,
                 a_profile_is_forgotten_with_what_it_was_made_of,
                 who_has_everything_forgotten_has_no_work_left,
+            }
+            keys {
+                a_key_is_kept_until_it_is_removed,
             }
             memories {
                 a_source_makes_one_memory,

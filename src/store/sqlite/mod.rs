@@ -4,6 +4,7 @@ mod conversation;
 mod file;
 mod inbox;
 mod jobs;
+mod keys;
 mod memories;
 mod outbox;
 mod owners;

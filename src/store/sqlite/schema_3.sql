@@ -8,11 +8,13 @@ CREATE INDEX owners_changed ON owners (changed) WHERE changed > 0;
 -- Of what one owner said, the first is worked on first.
 CREATE INDEX jobs_of_owner ON jobs (owner, number) WHERE state = 0;
 
--- Keys of the memory API that the daemon made; of each only the SHA-256 is known.
+-- Keys of the memory API that the daemon made; of each only the SHA-256 is known. `rate` is the
+-- number of requests a second.
 CREATE TABLE api_keys (
     name         TEXT PRIMARY KEY,
     hash         BLOB NOT NULL UNIQUE,
     admin        INTEGER NOT NULL,
+    rate         INTEGER NOT NULL,
     created_at   INTEGER NOT NULL,
     last_used_at INTEGER
 ) STRICT, WITHOUT ROWID;
