@@ -16,6 +16,7 @@ pub mod learning;
 mod likeness;
 pub mod meaning;
 pub mod ranking;
+pub mod reports;
 pub mod statements;
 pub mod terms;
 

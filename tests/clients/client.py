@@ -139,8 +139,8 @@ check("users", kinds[("user", "ann")] == 4 and kinds[("agent", "chef")] == 1, go
 check("users: runs", kinds[("run", "r1")] == 1, got)
 
 # What there is not, in words.
-refused("exports", "not supported", lambda: client.create_memory_export(schema="{}", filters={"user_id": "ann"}))
-refused("summary", "not supported", lambda: client.get_summary(filters={"user_id": "ann"}))
+refused("exports without a model", "written by a model", lambda: client.create_memory_export(schema="{}", filters={"user_id": "ann"}))
+refused("summary without a model", "written by a model", lambda: client.get_summary(filters={"user_id": "ann"}))
 refused("webhooks", "not supported", lambda: client.get_webhooks(project_id="dingbot"))
 project = client.project.get() if hasattr(client, "project") else client.get_project()
 check("project", project["id"] == "dingbot", project)

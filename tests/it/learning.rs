@@ -22,6 +22,9 @@ fn number_of(question: &str, memory: &str) -> Option<usize> {
 /// A model that answers people by an echo, and makes of their messages what a good one would.
 fn teacher(asked: &Asked) -> Reply {
     let question = asked.question();
+    if question.starts_with("Memories:") && question.contains("\nSchema: ") {
+        return Reply::text(r#"{"name":"张三","cats":null,"invented":"x"}"#);
+    }
     if question.starts_with("Memories:") {
         return Reply::text(r#"{"summary":"张三，住在上海，养猫。"}"#);
     }
@@ -214,6 +217,57 @@ async fn what_is_added_by_the_api_goes_the_same_way() {
     assert!(later["event_id"].is_string(), "{later}");
     stage.model.answer_by(teacher);
     has_memories(&stage.daemon, 5.0).await;
+}
+
+#[tokio::test]
+async fn reports_are_made_of_memories_and_go_with_them() {
+    let stage = stage().await;
+    let profile = async || {
+        let path = "/v2/entities/user/ann/profile/";
+        send(&stage.daemon, Method::GET, path, Value::Null).await
+    };
+    assert_eq!(profile().await["status"], "insufficient_data");
+    ann_says(&stage, "对了，我叫张三，住在杭州，2026年12月2日要去上海出差").await;
+    has_memories(&stage.daemon, 3.0).await;
+    let mut written = Value::Null;
+    for _ in 0..200 {
+        written = profile().await;
+        if written["status"] == "succeeded" {
+            break;
+        }
+        assert_eq!(written["status"], "pending");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(written["profile"], "张三，住在上海，养猫。", "{written}");
+
+    let ann = json!({"user_id": "ann"});
+    let asked = json!({ "filters": ann });
+    let summary = send(&stage.daemon, Method::POST, "/v1/summary/", asked).await;
+    assert_eq!(summary["summary"], "张三，住在上海，养猫。");
+    let nobody = json!({"filters": {"user_id": "bob"}});
+    let summary = send(&stage.daemon, Method::POST, "/v1/summary/", nobody).await;
+    assert_eq!(summary["summary"], "");
+
+    let schema = json!({"properties": {"name": {"type": "string"}, "cats": {}}});
+    let wishes = "for a badge";
+    let asked = json!({"schema": schema, "filters": ann, "export_instructions": wishes});
+    let request = stage.daemon.client().post(stage.daemon.url("/v1/exports/")).json(&asked);
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), 201);
+    let made: Value = answer.json().await.unwrap();
+    let asked = json!({"memory_export_id": made["id"]});
+    let form = send(&stage.daemon, Method::POST, "/v1/exports/get/", asked.clone()).await;
+    assert_eq!(form, json!({"name": "张三", "cats": null}));
+    let told = stage.model.wait_for_question("Schema: ").await;
+    assert!(told.question().contains("\"for a badge\""), "{}", told.question());
+
+    // With one memory of it forgotten, what was made of it is gone.
+    ann_says_command(&stage, "/forget 1").await;
+    stage.daemon.wait_for_metrics("forgotten", |it| it.sum("dingbot_memories", &[]) == 2.0).await;
+    let request = stage.daemon.client().post(stage.daemon.url("/v1/exports/get/")).json(&asked);
+    assert_eq!(request.send().await.unwrap().status(), 404);
+    let events = send(&stage.daemon, Method::GET, "/v1/events/", Value::Null).await;
+    assert!(!events.to_string().contains("张三"), "{events}");
 }
 
 #[tokio::test]

@@ -4,11 +4,8 @@ use serde_json::{Value, json};
 
 use super::error::Refusal;
 use super::lists::Page;
-use super::{Answer, Call, MemoryApi, ok, paths, records};
+use super::{Answer, Call, MemoryApi, ok, records};
 use crate::store::{Entity, EntitySummary, Scope, Selection};
-
-/// What follows the name of an entity in the address of its profile.
-const PROFILE: &str = "/profile";
 
 impl MemoryApi {
     /// `GET /entities`
@@ -65,14 +62,5 @@ impl MemoryApi {
         let count = self.memory.remove(&Selection::of(&scope)).await?;
         let message = if at_server { "Entity deleted" } else { "Entity deleted successfully!" };
         ok(json!({"message": message, "count": count}))
-    }
-
-    /// `GET /v2/entities/{type}/{name}/profile/`
-    pub(super) fn profile(&self, call: &Call) -> Answer {
-        Err(if call.found.part("name").ends_with(PROFILE) {
-            Refusal::unsupported(paths::NO_PROFILES)
-        } else {
-            Refusal::method("DELETE")
-        })
     }
 }

@@ -57,6 +57,12 @@ impl Refusal {
         Self::new(StatusCode::NOT_IMPLEMENTED, detail)
     }
 
+    /// 503: the model that would have to write the answer did not.
+    pub(super) fn model_failed() -> Self {
+        let detail = "The model gave no usable answer; try again, and see the log.";
+        Self { retry_after: Some(RETRY), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
+    }
+
     pub(super) fn into_response(self) -> Response {
         // Some clients read one of the two, some the other.
         let text = match &self.detail {

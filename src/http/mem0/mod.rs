@@ -17,6 +17,7 @@ mod lists;
 mod messages;
 pub(super) mod paths;
 mod records;
+mod reports;
 mod searches;
 
 use std::sync::Arc;
@@ -279,12 +280,16 @@ impl MemoryApi {
             (Place::Entities | Place::EntitiesV1, _) => Err(Refusal::method(get)),
             (Place::Entity, "DELETE") => self.delete_entity(call, true).await,
             (Place::EntityV1 | Place::EntityV2, "DELETE") => self.delete_entity(call, false).await,
-            (Place::EntityV2, "GET") => self.profile(call),
+            (Place::EntityV2, "GET") => self.profile(call).await,
             (Place::Entity | Place::EntityV1 | Place::EntityV2, _) => Err(Refusal::method(delete)),
 
             (Place::Events, "GET") => self.events(call).await,
             (Place::Event, "GET") => self.event(call).await,
             (Place::Events | Place::Event, _) => Err(Refusal::method(get)),
+            (Place::Exports, "POST") => self.export(call).await,
+            (Place::Exported, "POST") => self.exported(call).await,
+            (Place::Summary, "POST") => self.summary(call).await,
+            (Place::Exports | Place::Exported | Place::Summary, _) => Err(Refusal::method(post)),
             (Place::Project, "GET") => ok(records::project()),
             (Place::Project, "PATCH" | "DELETE") => Err(Refusal::unsupported(
                 "A project has no settings here; edit dingbot.toml and run `dingbot reload`.",

@@ -62,6 +62,12 @@ pub(super) enum Place {
     Event,
     /// The platform: a project.
     Project,
+    /// The platform: a form filled in from memories.
+    Exports,
+    /// The platform: one that was filled in.
+    Exported,
+    /// The platform: a summary of memories.
+    Summary,
     /// What is known, and not supported; with a sentence that says so.
     Unsupported(&'static str),
 }
@@ -71,11 +77,11 @@ const NO_ACCOUNTS: &str =
     "There are no accounts here; keys are set in server.api_keys of the configuration.";
 const NO_CONFIGURE: &str =
     "The settings are not changed through the API; edit dingbot.toml and run `dingbot reload`.";
-const NO_EXPORTS: &str = "Exports by a schema are not supported; GET the memories page by page, or run `dingbot memory \
-     export`.";
-pub(super) const NO_PROFILES: &str =
-    "Profiles are not supported yet; search the person's memories instead.";
-const NO_SUMMARY: &str = "Summaries are not supported yet; search the person's memories instead.";
+const NO_RUNS: &str = "Runs are not listed by themselves; GET /v1/entities/ has those of type run.";
+pub(super) const NO_OTHER_PROFILES: &str =
+    "Only people have profiles: GET /v2/entities/user/{id}/profile/.";
+const NO_PROFILE_JOBS: &str = "Profiles are written by themselves when enough has changed, in one \
+                               way for everybody; there is nothing to trigger or to set.";
 const NO_INSTRUCTIONS: &str = "Instructions are not generated here.";
 const NO_MEMBERS: &str = "A project has no members here; whoever has a key may use it.";
 
@@ -158,10 +164,12 @@ fn place(path: &str) -> Place {
         "/api/v1/orgs/organizations/{org}/projects/{project}/members"
         | "/api/v1/orgs/organizations/{org}/projects" => Place::Unsupported(NO_MEMBERS),
         "/api/v1/webhooks/{*rest}" => Place::Unsupported(NO_WEBHOOKS),
-        "/v1/exports" | "/v1/exports/get" => Place::Unsupported(NO_EXPORTS),
-        "/v1/summary" | "/v1/runs" => Place::Unsupported(NO_SUMMARY),
+        "/v1/exports" => Place::Exports,
+        "/v1/exports/get" => Place::Exported,
+        "/v1/summary" => Place::Summary,
+        "/v1/runs" => Place::Unsupported(NO_RUNS),
         "/v2/profiles/jobs" | "/v2/profiles/jobs/{id}" | "/v2/profiles/settings" => {
-            Place::Unsupported(NO_PROFILES)
+            Place::Unsupported(NO_PROFILE_JOBS)
         }
         "/configure" | "/configure/providers" => Place::Unsupported(NO_CONFIGURE),
         "/generate-instructions" => Place::Unsupported(NO_INSTRUCTIONS),

@@ -11,6 +11,7 @@
 pub mod answer;
 mod check;
 mod dates;
+pub mod form;
 mod json;
 pub mod profile;
 pub mod prompt;

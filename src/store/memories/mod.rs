@@ -113,6 +113,9 @@ pub trait MemoryStore {
     /// since.
     async fn put_profile(&self, scope: &Scope, profile: Profile, seen: u64) -> Result<()>;
 
+    /// What has changed of a person; `None`: nothing.
+    async fn changes(&self, scope: &Scope) -> Result<Option<Changed>>;
+
     /// The people of whom most has changed, at most `limit`.
     async fn changed_people(&self, limit: usize) -> Result<Vec<Changed>>;
 

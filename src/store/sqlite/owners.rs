@@ -6,6 +6,8 @@ use crate::store::{Changed, Profile, person};
 
 /// Changes since which any summary is too old, however many memories there are.
 const ANY: i64 = 1_000_000;
+/// Memories that are looked for one by one.
+const FEW: usize = 16;
 
 /// The row of a person, made if it is not there.
 pub(super) fn owner(c: &Connection, user_id: &str) -> rusqlite::Result<i64> {
@@ -94,6 +96,17 @@ pub(super) fn put_profile(
     .map(|_| ())
 }
 
+/// What has changed of a person.
+pub(super) fn changes(c: &Connection, user_id: &str) -> rusqlite::Result<Option<Changed>> {
+    c.prepare_cached("SELECT changed, memories FROM owners WHERE user_id = ?1 AND changed > 0")?
+        .query_row([user_id], |r| {
+            let (changes, memories) = (r.get::<_, i64>(0)?, r.get::<_, i64>(1)?);
+            let (changes, memories) = (changes as u64, memories as u64);
+            Ok(Changed { user_id: user_id.to_owned(), changes, memories })
+        })
+        .optional()
+}
+
 /// The people of whom most has changed.
 pub(super) fn changed(c: &Connection, limit: usize) -> rusqlite::Result<Vec<Changed>> {
     let rows = c
@@ -108,6 +121,27 @@ pub(super) fn changed(c: &Connection, limit: usize) -> rusqlite::Result<Vec<Chan
         Some(Changed { user_id, changes: changes as u64, memories: memories as u64 })
     });
     Ok(people.collect())
+}
+
+/// Takes the words of memories out of what became of additions, and out of exports: of these memories
+/// where they are few, else of all that the owner has.
+pub(super) fn forget_results(c: &Connection, owner: i64, ids: &[String]) -> rusqlite::Result<()> {
+    let mut exports = c.prepare_cached(
+        "DELETE FROM jobs WHERE owner = ?1 AND state > 0 AND payload LIKE '%\"form\":true%'",
+    )?;
+    exports.execute([owner])?;
+    if ids.len() > FEW {
+        c.prepare_cached("UPDATE jobs SET results = NULL WHERE owner = ?1 AND state > 0")?
+            .execute([owner])?;
+        return Ok(());
+    }
+    let mut forget = c.prepare_cached(
+        "UPDATE jobs SET results = NULL WHERE owner = ?1 AND state > 0 AND instr(results, ?2) > 0",
+    )?;
+    for id in ids {
+        forget.execute(params![owner, id])?;
+    }
+    Ok(())
 }
 
 /// Drops the work that waits of what somebody said, or everybody.

@@ -144,7 +144,14 @@ async fn what_is_wrong_is_named() {
             400,
             "threshold",
         ),
-        ("/v1/exports/", json!({"schema": {}}), 501, "not supported"),
+        ("/v1/exports/", json!({"schema": {}, "filters": {"user_id": "ann"}}), 501, "by a model"),
+        ("/v1/exports/", json!({"filters": {"user_id": "ann"}}), 422, "schema"),
+        ("/v1/exports/", json!({"schema": "{", "filters": {"user_id": "ann"}}), 422, "JSON Schema"),
+        ("/v1/exports/", json!({"schema": {}, "filters": {"user_id": "*"}}), 400, "name one"),
+        ("/v1/exports/get/", json!({"memory_export_id": "0199"}), 404, "No memory export"),
+        ("/v1/summary/", json!({"filters": {"user_id": "ann"}}), 501, "by a model"),
+        ("/v1/summary/", json!({"filters": {}}), 400, "user_id"),
+        ("/v2/profiles/jobs/", json!({}), 501, "by themselves"),
     ] {
         let came = api.post(path, body.clone()).await;
         assert_eq!(came.status, status, "{path} {body}: {came:?}");

@@ -108,19 +108,20 @@ impl MemoryStore for SqliteStore {
                 let owner = owners::owner(c, &scope.owner())?;
                 let Condition { text, mut values } = Condition::of(&Selection::of(&scope));
                 values.push(number.into());
-                let found: Option<(i64, Option<String>)> = c
+                let found: Option<(i64, Option<String>, String)> = c
                     .prepare_cached(&format!(
-                        "SELECT m.key, m.source FROM {FROM} WHERE {text} AND m.number = ?"
+                        "SELECT m.key, m.source, m.id FROM {FROM} WHERE {text} AND m.number = ?"
                     ))?
-                    .query_row(params_from_iter(values), |r| Ok((r.get(0)?, r.get(1)?)))
+                    .query_row(params_from_iter(values), |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
                     .optional()?;
                 match found {
-                    Some((key, made_from)) => {
+                    Some((key, made_from, id)) => {
                         if let Some(made_from) = made_from {
                             conversation::forget(c, &scope.owner(), Some(&made_from))?;
                         }
                         writing::remove(c, owner, key, now)?;
                         owners::forget_profile(c, owner)?;
+                        owners::forget_results(c, owner, &[id])?;
                         owners::note_forgotten(c, owner, &source, 1, now)?;
                         Ok(Forgotten::Now)
                     }
@@ -168,6 +169,11 @@ impl MemoryStore for SqliteStore {
     async fn put_profile(&self, scope: &Scope, profile: Profile, seen: u64) -> Result<()> {
         let owner = scope.owner().into_owned();
         self.writer.write(move |c| owners::put_profile(c, &owner, &profile, seen)).await
+    }
+
+    async fn changes(&self, scope: &Scope) -> Result<Option<Changed>> {
+        let owner = scope.owner().into_owned();
+        self.readers.read(move |c| owners::changes(c, &owner)).await
     }
 
     async fn changed_people(&self, limit: usize) -> Result<Vec<Changed>> {

@@ -1,6 +1,6 @@
 //! Memories written, changed and removed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use serde_json::{Map, Value};
@@ -215,19 +215,23 @@ pub(super) fn remove_selected(
     let Condition { text, values } = Condition::of(selection);
     let found = c
         .prepare_cached(&format!(
-            "SELECT m.key, m.owner, o.user_id, m.source FROM {FROM} WHERE {text}"
+            "SELECT m.key, m.owner, o.user_id, m.source, m.id FROM {FROM} WHERE {text}"
         ))?
-        .query_map(params_from_iter(values), |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))?
-        .collect::<rusqlite::Result<Vec<(i64, i64, String, Option<String>)>>>()?;
-    for (key, owner, user, source) in &found {
+        .query_map(params_from_iter(values), |r| {
+            Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?))
+        })?
+        .collect::<rusqlite::Result<Vec<(i64, i64, String, Option<String>, String)>>>()?;
+    let mut owners: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+    for (key, owner, user, source, id) in found.iter() {
+        owners.entry(*owner).or_default().push(id.clone());
         if let Some(source) = source {
             conversation::forget(c, user, Some(source))?;
         }
         remove(c, *owner, *key, at)?;
     }
-    let owners: BTreeSet<i64> = found.iter().map(|(_, owner, ..)| *owner).collect();
-    for owner in owners {
+    for (owner, ids) in owners {
         owners::forget_profile(c, owner)?;
+        owners::forget_results(c, owner, &ids)?;
     }
     if selection.filter.is_none() && selection.alive_on.is_none() && !selection.current_only {
         // What was said and is not made into memories yet is meant, too.
