@@ -26,6 +26,7 @@ use self::tasks::Tasks;
 use crate::bot::Inbox;
 use crate::config::{Settings, Sources};
 use crate::http::{self, accept, listener};
+use crate::llm::EmbeddingModel;
 use crate::memory::meaning::{self, Meaning};
 use crate::service::control::{self, ControlSocket, Request};
 use crate::service::notify::Notifier;
@@ -82,8 +83,14 @@ pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::
     let store = notifier
         .taking_time("opening the store", store::open(&store_path, &metrics, &health))
         .await?;
-    let (kept, places) = (Arc::clone(&store) as Arc<dyn Store>, meaning::places(&store_path));
-    let meaning = tokio::task::spawn_blocking(move || Meaning::open(&places, kept)).await?;
+    let kept = Arc::clone(&store) as Arc<dyn Store>;
+    let meaning = match EmbeddingModel::new(&settings.llm, Arc::clone(&metrics))? {
+        Some(endpoint) => Some(Meaning::at(endpoint, kept)),
+        None => {
+            let places = meaning::places(&store_path);
+            tokio::task::spawn_blocking(move || Meaning::open(&places, kept)).await?
+        }
+    };
     let ground = Ground {
         meaning: meaning.clone(),
         lessons: Arc::default(),

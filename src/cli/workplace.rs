@@ -12,6 +12,7 @@ use tokio::runtime::Runtime;
 use super::check::{BAD_CONFIGURATION, report_problems};
 use super::complaints;
 use crate::config::{self, Settings, Sources};
+use crate::llm::EmbeddingModel;
 use crate::memory::meaning::{self, Meaning};
 use crate::memory::{Memory, Parts};
 use crate::service::control;
@@ -111,7 +112,10 @@ impl Workplace {
         let options = Options { create, ..Options::new(path.clone(), Arc::clone(&metrics)) };
         let store = Arc::new(SqliteStore::open(options)?);
         let kept: Arc<dyn crate::store::Store> = Arc::clone(&store) as _;
-        let meaning = Meaning::open(&meaning::places(&path), Arc::clone(&kept));
+        let meaning = match EmbeddingModel::new(&settings.llm, Arc::clone(&metrics))? {
+            Some(endpoint) => Some(Meaning::at(endpoint, Arc::clone(&kept))),
+            None => Meaning::open(&meaning::places(&path), Arc::clone(&kept)),
+        };
         // The model is the daemon's: what a command adds is kept in its own words.
         let parts = Parts {
             store: kept,

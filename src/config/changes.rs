@@ -6,8 +6,17 @@ use super::keys::{self, GROUP_ROBOTS};
 use super::secret::Secret;
 use super::settings::{GroupRobot, Settings};
 
-/// Keys that are read at the start only: the sockets, the store and the log are open.
-const AT_START: [&str; 3] = ["log.format", "server.listen", "store.url"];
+/// Keys that are read at the start only: the sockets, the store and the log are open, and what
+/// vectors are made by does not change under them.
+const AT_START: [&str; 7] = [
+    "llm.embedding.api_key",
+    "llm.embedding.base_url",
+    "llm.embedding.dimensions",
+    "llm.embedding.model",
+    "log.format",
+    "server.listen",
+    "store.url",
+];
 
 /// The keys whose values differ, in alphabetical order.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -49,6 +58,7 @@ pub fn until_restart(running: &Settings, mut new: Settings) -> Settings {
     new.server.listen.clone_from(&running.server.listen);
     new.store.clone_from(&running.store);
     new.log.format = running.log.format;
+    new.llm.embedding.clone_from(&running.llm.embedding);
     new
 }
 
@@ -59,6 +69,7 @@ fn secrets(settings: &Settings) -> BTreeMap<String, Vec<&str>> {
         ("server.api_keys".to_owned(), server),
         ("dingtalk.client_secret".to_owned(), vec![settings.dingtalk.client_secret.expose()]),
         ("llm.api_key".to_owned(), vec![settings.llm.api_key.expose()]),
+        ("llm.embedding.api_key".to_owned(), vec![settings.llm.embedding.api_key.expose()]),
     ]);
     for robot in &settings.dingtalk.group_robots {
         let key = format!("{GROUP_ROBOTS}.{}", robot.name);

@@ -344,7 +344,8 @@ prompt_tokens = 0
 answer_tokens = 0
 max_concurrency = 1025
 [llm.embedding]
-model = "m"
+base_url = "m"
+dimensions = 5000
 [memory]
 recall_limit = 101
 extract = "model"
@@ -379,12 +380,13 @@ level = "dingbot=loud"
             "dingbot.toml:22: llm.max_concurrency: is out of range",
             "dingbot.toml:20: llm.prompt_tokens: is out of range",
             "dingbot.toml:21: llm.answer_tokens: is out of range",
-            "dingbot.toml:24: llm.embedding.model: embeddings are not available in this version",
-            "dingbot.toml:26: memory.recall_limit: is out of range",
-            "dingbot.toml:28: memory.time_zone: is no known time zone",
-            "dingbot.toml:30: bot.inbox_limit: is out of range",
-            "dingbot.toml:32: store.url: PostgreSQL is not available in this version",
-            "dingbot.toml:34: log.level: is no valid filter",
+            "dingbot.toml:24: llm.embedding.base_url: is no address",
+            "dingbot.toml:25: llm.embedding.dimensions: is out of range",
+            "dingbot.toml:27: memory.recall_limit: is out of range",
+            "dingbot.toml:29: memory.time_zone: is no known time zone",
+            "dingbot.toml:31: bot.inbox_limit: is out of range",
+            "dingbot.toml:33: store.url: PostgreSQL is not available in this version",
+            "dingbot.toml:35: log.level: is no valid filter",
         ],
     );
     assert!(!problems.join("\n").contains("hunter2"), "{problems:#?}");

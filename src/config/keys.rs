@@ -18,7 +18,8 @@ pub(super) const ROBOT_FIELDS: [&str; 4] =
 pub(super) const ROBOT_SECRETS: [&str; 2] = ["access_token", "secret"];
 
 /// Keys whose value is a secret, beside the fields of group robots.
-const SECRETS: [&str; 3] = ["dingtalk.client_secret", "llm.api_key", "server.api_keys"];
+const SECRETS: [&str; 4] =
+    ["dingtalk.client_secret", "llm.api_key", "llm.embedding.api_key", "server.api_keys"];
 
 static DEFAULTS: LazyLock<BTreeMap<String, Value>> =
     LazyLock::new(|| flatten(&Settings::default()));

@@ -195,15 +195,18 @@ impl Llm {
     }
 }
 
-/// `[llm.embedding]`: reserved for recall by meaning; without a model recall is lexical.
+/// `[llm.embedding]`: recall by meaning through an endpoint. Without a model name the built-in encoder
+/// is used where its file is, else recall is lexical.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Embedding {
     /// Base address; empty: `llm.base_url`.
     pub base_url: String,
+    /// Key; empty: `llm.api_key`, if the address is of the same host.
+    pub api_key: Secret,
     /// Name of the model; empty: none.
     pub model: String,
-    /// Length of a vector.
+    /// Length of a vector; 0: as the model makes them.
     pub dimensions: usize,
 }
 

@@ -19,6 +19,8 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Most people a message of a group robot may mention.
 const MAX_MENTIONED: usize = 50;
+/// Longest vector: what comparing sums up fits 32 bits.
+const MAX_DIMENSIONS: usize = 4_096;
 
 /// Everything found wrong with the settings as a whole: problems, then warnings.
 pub(super) fn validate(settings: &Settings, merged: &Merged) -> (Vec<Problem>, Vec<Problem>) {
@@ -119,11 +121,25 @@ impl Findings<'_> {
         self.within("llm.max_concurrency", llm.max_concurrency, 1, 1024);
         self.at_least_one("llm.prompt_tokens", llm.prompt_tokens);
         self.at_least_one("llm.answer_tokens", llm.answer_tokens);
-        if !llm.embedding.model.is_empty() {
-            self.wrong(
-                "llm.embedding.model",
-                "embeddings are not available in this version: leave it empty, recall is lexical",
-            );
+        self.embedding(llm);
+    }
+
+    fn embedding(&mut self, llm: &Llm) {
+        let embedding = &llm.embedding;
+        self.secret("llm.embedding.api_key", &embedding.api_key);
+        let base = embedding.base_url.trim();
+        if !base.is_empty() {
+            match Url::parse(base) {
+                Ok(url) => self.address("llm.embedding.base_url", &url),
+                Err(_) => {
+                    self.wrong("llm.embedding.base_url", "is no address: write https://HOST/v1");
+                }
+            }
+        }
+        self.within("llm.embedding.dimensions", embedding.dimensions, 0, MAX_DIMENSIONS);
+        let unused = !base.is_empty() || embedding.dimensions > 0 || !embedding.api_key.is_empty();
+        if embedding.model.trim().is_empty() && unused {
+            self.warn("llm.embedding", "is not used: name the model in llm.embedding.model");
         }
     }
 

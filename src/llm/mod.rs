@@ -15,6 +15,7 @@
 
 mod breaker;
 mod chat;
+mod embedding;
 mod error;
 mod model;
 pub mod offline;
@@ -27,6 +28,7 @@ mod tokens;
 mod wire;
 
 pub use chat::{ChatMessage, ChatRequest, Completion, Finish, Role, Usage};
+pub use embedding::EmbeddingModel;
 pub use error::LlmError;
 pub use model::ChatModel;
 pub use tokens::estimate_tokens;

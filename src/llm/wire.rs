@@ -14,6 +14,10 @@ use super::error::{Failure, LlmError, Parameter, Retry};
 use crate::config::Secret;
 use crate::config::settings::Llm;
 
+/// What follows the base address.
+const CHAT: &str = "/chat/completions";
+const EMBEDDINGS: &str = "/embeddings";
+
 /// Where the model is, under which name, and what opens it.
 #[derive(Debug)]
 pub(super) struct Endpoint {
@@ -26,15 +30,42 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     pub(super) fn new(settings: &Llm) -> Self {
-        let mut url = settings.base_url.clone();
-        let base = url.path().trim_end_matches('/');
+        Self::at(&settings.base_url, CHAT, &settings.model, settings.api_key.clone())
+    }
+
+    /// Where the embedding model is. The key of the chat model is for its own host alone.
+    pub(super) fn of_embeddings(settings: &Llm) -> Self {
+        let embedding = &settings.embedding;
+        let base = embedding.base_url.trim();
+        let base = Url::parse(base).unwrap_or_else(|_| settings.base_url.clone());
+        let key = if !embedding.api_key.is_empty() {
+            embedding.api_key.clone()
+        } else if base.origin() == settings.base_url.origin() {
+            settings.api_key.clone()
+        } else {
+            Secret::default()
+        };
+        Self::at(&base, EMBEDDINGS, &embedding.model, key)
+    }
+
+    fn at(base_url: &Url, path: &str, model: &str, key: Secret) -> Self {
+        let mut url = base_url.clone();
         // The whole address, as many providers' documents give it, is taken for what is meant.
-        if !base.ends_with("/chat/completions") {
-            let path = format!("{base}/chat/completions");
-            url.set_path(&path);
-        }
+        let base = url.path().trim_end_matches('/');
+        let base = [CHAT, EMBEDDINGS].into_iter().find_map(|whole| base.strip_suffix(whole));
+        let base = base.unwrap_or_else(|| url.path().trim_end_matches('/'));
+        url.set_path(&format!("{base}{path}"));
         let azure = matches!(url.host(), Some(Host::Domain(host)) if host.ends_with(".azure.com"));
-        Self { url, model: settings.model.clone(), key: settings.api_key.clone(), azure }
+        Self { url, model: model.to_owned(), key, azure }
+    }
+
+    /// A request with this body.
+    pub(super) fn post(
+        &self,
+        client: &reqwest::Client,
+        body: &impl Serialize,
+    ) -> Result<reqwest::RequestBuilder, Failure> {
+        Ok(client.post(self.url.clone()).headers(self.headers()?).json(body))
     }
 
     /// The key, to be taken out of whatever the endpoint says.
@@ -58,7 +89,7 @@ impl Endpoint {
             max_tokens: limit.filter(|_| !dialect.max_completion_tokens),
             max_completion_tokens: limit.filter(|_| dialect.max_completion_tokens),
         };
-        Ok(client.post(self.url.clone()).headers(self.headers()?).json(&body))
+        self.post(client, &body)
     }
 
     fn headers(&self) -> Result<HeaderMap, Failure> {

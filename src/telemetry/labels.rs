@@ -60,7 +60,7 @@ pub(super) const DINGTALK_OUTCOMES: &[&str] =
     &["ok", "expired", "refused", "too_large", "content", "rate_limited", "quota", "temporary"];
 
 /// `operation` of requests to the model.
-pub(super) const LLM_OPERATIONS: &[&str] = &["chat"];
+pub(super) const LLM_OPERATIONS: &[&str] = &["chat", "embedding"];
 /// `outcome` of requests to the model.
 pub(super) const LLM_OUTCOMES: &[&str] = &[
     "ok",

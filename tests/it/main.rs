@@ -18,6 +18,7 @@ mod doctor;
 mod doctor_document;
 mod doctor_ecs;
 mod doctor_target;
+mod embeddings;
 mod encoder;
 mod extraction;
 mod journal;

@@ -5,6 +5,7 @@
 //! at the end) and its "Error codes"; the Azure OpenAI reference for chunks with an empty
 //! `choices` and content filter fields.
 
+mod embeddings;
 mod wire;
 
 use std::collections::VecDeque;
@@ -19,6 +20,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use self::embeddings::Embeddings;
 use super::PATIENCE;
 use super::record::Record;
 use super::server::{self, Answer, Received, Server};
@@ -125,6 +127,7 @@ struct State {
     script: Mutex<Script>,
     latency: Mutex<Duration>,
     held: watch::Sender<bool>,
+    embeddings: Embeddings,
     in_flight: AtomicUsize,
     most_in_flight: AtomicUsize,
 }
@@ -150,6 +153,7 @@ impl Model {
             script: Mutex::new(script),
             latency: Mutex::default(),
             held: watch::Sender::new(false),
+            embeddings: Embeddings::default(),
             in_flight: AtomicUsize::new(0),
             most_in_flight: AtomicUsize::new(0),
         });
@@ -193,6 +197,11 @@ impl Model {
         self.state.held.send_replace(false);
     }
 
+    /// How it answers for embeddings.
+    pub fn embeddings(&self) -> &Embeddings {
+        &self.state.embeddings
+    }
+
     /// Every request so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.state.asked.all()
@@ -226,6 +235,9 @@ impl Model {
 async fn answer(state: Arc<State>, request: Received) -> Answer {
     if request.method == Method::GET && request.path.ends_with("/models") {
         return Some(server::json(200, &json!({ "object": "list", "data": [{ "id": "any" }] })));
+    }
+    if request.method == Method::POST && request.path.ends_with("/embeddings") {
+        return embeddings::answer(&state.embeddings, &request);
     }
     if request.method != Method::POST || !request.path.ends_with("/chat/completions") {
         return Some(wire::error(404, "invalid_request_error", "unknown_url"));
