@@ -56,6 +56,12 @@ pub(super) const ENDPOINTS: [Endpoint; 8] = [
         chinese: "同样，Mem0 开源服务的接口",
         english: "the same, for clients of Mem0's open-source server",
     },
+    Endpoint {
+        name: "/mcp",
+        path: "",
+        chinese: "长期记忆的 MCP 工具（Streamable HTTP）",
+        english: "long-term memory as tools of the Model Context Protocol (Streamable HTTP)",
+    },
 ];
 
 /// The help as plain text: Chinese first, English below.

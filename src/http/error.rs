@@ -124,6 +124,11 @@ impl ApiError {
         Self { retry_after: Some(retry_after), ..error }
     }
 
+    /// 501: known, and not supported.
+    pub fn not_implemented(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, "not_implemented", message)
+    }
+
     /// The error as a rejection of a warp filter.
     pub fn reject(self) -> Rejection {
         reject::custom(self)

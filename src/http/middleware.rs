@@ -25,6 +25,7 @@ use warp::reply::Response;
 use super::client::ClientAddress;
 use super::connection::Peer;
 use super::error::ApiError;
+use super::mcp;
 use super::mem0::paths as mem0;
 use crate::live::Live;
 use crate::telemetry::metrics::Metrics;
@@ -36,7 +37,8 @@ const MAX_ID: usize = 64;
 
 /// The paths, as the label `route` has them: these, then those of the memory API. The last of these
 /// stands for every other path.
-const ROUTES: [&str; 7] = ["/health", "/webhook", "/metrics", "/", "/help", ALERTS, "other"];
+const ROUTES: [&str; 9] =
+    ["/health", "/webhook", "/metrics", "/", "/help", ALERTS, mcp::PATH, mcp::PERSON, "other"];
 /// How many labels there are.
 const ALL_ROUTES: usize = ROUTES.len() + mem0::PATHS.len();
 /// The path of alerts; the name of the robot is no label.
@@ -148,6 +150,7 @@ fn route_index(path: &str) -> usize {
     let last = ROUTES.len() - 1;
     let robot = path.strip_prefix("/dingtalk/").and_then(|rest| rest.strip_suffix("/send"));
     let path = if robot.is_some_and(|name| !name.contains('/')) { ALERTS } else { path };
+    let path = mcp::route(whole).unwrap_or(path);
     let of_mem0 = || mem0::index(whole).map(|at| ROUTES.len() + at);
     ROUTES[..last].iter().position(|route| *route == path).or_else(of_mem0).unwrap_or(last)
 }

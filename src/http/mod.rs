@@ -24,6 +24,7 @@ mod help;
 pub mod keyring;
 mod landing;
 pub mod listener;
+pub mod mcp;
 pub mod mem0;
 mod metrics;
 mod middleware;

@@ -19,6 +19,7 @@ use crate::http::accept::Limits;
 use crate::http::alerts::{AlertReceiver, alerts};
 use crate::http::auth::ApiKeys;
 use crate::http::keyring::Keyring;
+use crate::http::mcp::mcp;
 use crate::http::mem0::{MemoryApi, memory_api};
 use crate::http::webhook::{Webhook, webhook};
 use crate::http::{self, Landing, StatusState};
@@ -125,6 +126,8 @@ impl House {
                 furniture.api_keys.clone(),
                 Arc::clone(&keyring),
             ))
+            .unify()
+            .or(mcp(furniture.memory_api.clone(), furniture.api_keys.clone(), Arc::clone(&keyring)))
             .unify()
             .boxed();
         Ok(Self {

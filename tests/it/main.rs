@@ -24,6 +24,7 @@ mod extraction;
 mod journal;
 mod learning;
 mod log_document;
+mod mcp;
 mod memory_api;
 mod metrics;
 mod model_failures;

@@ -63,6 +63,11 @@ impl Refusal {
         Self { retry_after: Some(RETRY), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
     }
 
+    /// The status, and what the caller is told.
+    pub(super) fn into_parts(self) -> (StatusCode, Value) {
+        (self.status, self.detail)
+    }
+
     pub(super) fn into_response(self) -> Response {
         // Some clients read one of the two, some the other.
         let text = match &self.detail {

@@ -116,7 +116,7 @@ pub fn memory_api(
     ring: Arc<Keyring>,
 ) -> BoxedFilter<(Response,)> {
     let limits = state.clone();
-    let limits = move || limits.read(|state| (state.max_body, state.body_timeout));
+    let limits = move || limits.read(MemoryApi::limits);
     let guarding = state.clone();
     warp::path::full()
         .and_then(|path: FullPath| {
@@ -178,7 +178,7 @@ async fn recover(rejection: Rejection) -> Result<Response, Rejection> {
 ///
 /// A page in a browser on this host could send what needs no key, too: it cannot send JSON
 /// elsewhere without being asked, nor does a name of its own make it this host.
-fn admit(
+pub(super) fn admit(
     keys: &Live<ApiKeys>,
     ring: &Keyring,
     method: &Method,
@@ -205,7 +205,31 @@ fn admit(
 }
 
 impl MemoryApi {
-    fn note_refusal(&self, error: &ApiError, client: Option<ClientAddress>) {
+    /// How long a body may be, and how long it may take.
+    pub(super) fn limits(&self) -> (usize, Duration) {
+        (self.max_body, self.body_timeout)
+    }
+
+    /// Answers a call that came another way than by its path; the status and the detail of a
+    /// refusal.
+    pub(super) async fn call(
+        &self,
+        right: Right,
+        method: &Method,
+        path: &str,
+        query: &str,
+        body: &Value,
+    ) -> Result<Value, (StatusCode, Value)> {
+        let Some(found) = paths::find(path) else {
+            return Err((StatusCode::NOT_FOUND, "There is no such path.".into()));
+        };
+        let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
+        let (method, query) = (method.clone(), Fields::of_query(query));
+        let call = Call { found, method, right, query, body, host: None };
+        self.route(&call).await.map(|(_, value)| value).map_err(Refusal::into_parts)
+    }
+
+    pub(super) fn note_refusal(&self, error: &ApiError, client: Option<ClientAddress>) {
         if let Some(unwritten) = self.refusals.admit(self.clock.now_millis()) {
             tracing::warn!(
                 client = client.map(|c| c.client.to_string()),

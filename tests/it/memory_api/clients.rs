@@ -1,4 +1,4 @@
-//! Mem0's own clients, unmodified: every call they have, and what they make of the answer.
+//! Mem0's own clients, and those of the Model Context Protocol, unmodified: every call they have, and what they make of the answer.
 //!
 //! `tests/clients/install` puts them under `target/clients`. None of them can speak with anybody but
 //! the daemon: the way out leads to a port where nobody listens.
@@ -57,4 +57,14 @@ async fn python_1_0_11() {
 #[tokio::test]
 async fn python_0_1_118() {
     satisfied("mem0ai-0.1.118/bin/python", "client.py", &["0.1.118"]).await;
+}
+
+#[tokio::test]
+async fn mcp_2_3_0() {
+    satisfied("mcp-2.3.0/bin/python", "mcp_client.py", &["2.3.0"]).await;
+}
+
+#[tokio::test]
+async fn mcp_1_30_0() {
+    satisfied("mcp-1.30.0/bin/python", "mcp_client.py", &["1.30.0"]).await;
 }
