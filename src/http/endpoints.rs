@@ -10,7 +10,7 @@ pub(super) struct Endpoint {
 }
 
 /// Every endpoint of the server.
-pub(super) const ENDPOINTS: [Endpoint; 8] = [
+pub(super) const ENDPOINTS: [Endpoint; 9] = [
     Endpoint {
         name: "GET /",
         path: "/",

@@ -21,6 +21,9 @@ async fn satisfied(program: &str, script: &str, arguments: &[&str]) {
         println!("skipped: {script}: {} is not there (tests/clients/install)", program.display());
         return;
     }
+    // Of a package for Node the program is Node itself.
+    let is_package = program.extension().is_some_and(|extension| extension == "json");
+    let program = if is_package { "node".into() } else { program };
     let api = Api::start().await;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
     let run = Command::new(program)
@@ -67,4 +70,14 @@ async fn mcp_2_3_0() {
 #[tokio::test]
 async fn mcp_1_30_0() {
     satisfied("mcp-1.30.0/bin/python", "mcp_client.py", &["1.30.0"]).await;
+}
+
+#[tokio::test]
+async fn node_3_3_1() {
+    satisfied("node_modules/mem0ai/package.json", "client.cjs", &["3.3.1"]).await;
+}
+
+#[tokio::test]
+async fn cli_0_2_13() {
+    satisfied("mem0-cli-0.2.13/bin/python", "cli.py", &["0.2.13"]).await;
 }
