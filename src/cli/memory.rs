@@ -2,6 +2,7 @@
 
 mod key;
 mod model;
+mod transfer;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -28,6 +29,10 @@ pub(super) struct Memory {
 enum Action {
     #[command(flatten)]
     Person(Person),
+    /// Write memories to a file, as JSON Lines that `import` brings back
+    Export(transfer::Export),
+    /// Bring memories in from a file
+    Import(transfer::Import),
     /// Keys with which other programs use the memory API
     Key {
         #[command(subcommand)]
@@ -117,6 +122,8 @@ impl Memory {
     pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         match self.action {
             Action::Person(action) => action.run(sources, out),
+            Action::Export(export) => export.run(sources, out),
+            Action::Import(import) => import.run(sources, out),
             Action::Key { action } => key::run(action, sources, out),
             Action::Model { action } => model::run(&action, sources, out),
         }

@@ -19,6 +19,7 @@ pub mod ranking;
 pub mod reports;
 pub mod statements;
 pub mod terms;
+pub mod transfer;
 
 use std::sync::Arc;
 use std::time::Instant;

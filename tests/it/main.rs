@@ -26,6 +26,7 @@ mod learning;
 mod log_document;
 mod mcp;
 mod memory_api;
+mod memory_transfer;
 mod metrics;
 mod model_failures;
 mod nothing_lost;

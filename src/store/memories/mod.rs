@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 pub use self::filter::{Field, Filter, Order, Test};
 pub use self::record::{
-    Change, Edit, EntitySummary, Event, Feedback, MemoryRecord, NewMemory, Stored,
+    Arrival, Change, Edit, EntitySummary, Event, Feedback, Kept, MemoryRecord, NewMemory, Stored,
 };
 pub(in crate::store) use self::scope::person;
 pub use self::scope::{BadId, Entity, Scope};
@@ -84,6 +84,21 @@ pub trait MemoryStore {
 
     /// What became of the memory with this UUID, oldest first; nothing, if there never was one.
     async fn history(&self, id: &str) -> Result<Vec<Change>>;
+
+    /// The memories selected whose keys come after `after`, with their keys, at most `limit`, in the
+    /// order in which they came.
+    async fn export_memories(
+        &self,
+        selection: &Selection,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, Kept)>>;
+
+    /// Brings memories in as they were, with the terms by which they are found; all or none.
+    async fn import_memories(
+        &self,
+        memories: Vec<(Kept, Vec<(String, u32)>)>,
+    ) -> Result<Vec<Arrival>>;
 
     /// The entities that have memories, by kind and id.
     async fn entities(&self) -> Result<Vec<EntitySummary>>;

@@ -140,6 +140,28 @@ pub struct Change {
     pub role: Option<String>,
 }
 
+/// A memory with all that is kept of it, to be taken elsewhere.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kept {
+    /// The memory.
+    pub memory: MemoryRecord,
+    /// What somebody thinks of it.
+    pub feedback: Feedback,
+    /// What became of it since it was added, oldest first.
+    pub history: Vec<Change>,
+}
+
+/// What became of a memory that was brought in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// It is kept.
+    New,
+    /// It was here already.
+    Known,
+    /// Its id is that of a memory of somebody else; nothing was changed.
+    SomebodyElses,
+}
+
 /// An entity that has memories.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntitySummary {

@@ -4,6 +4,7 @@
 mod conditions;
 mod evidence;
 mod reading;
+mod transfer;
 mod vectors;
 mod writing;
 
@@ -17,8 +18,8 @@ pub(super) use self::evidence::{POSTINGS, TURNS};
 pub(super) use self::vectors::VECTORS;
 use super::{SqliteStore, conversation, owners, reminders};
 use crate::store::{
-    Asked, Change, Changed, Edit, EntitySummary, Evidence, Forgotten, MemoryRecord, MemoryStore,
-    NewMemory, Part, Profile, Result, Scope, Selection, Stored,
+    Arrival, Asked, Change, Changed, Edit, EntitySummary, Evidence, Forgotten, Kept, MemoryRecord,
+    MemoryStore, NewMemory, Part, Profile, Result, Scope, Selection, Stored,
 };
 
 /// Keeps memories of an owner.
@@ -88,7 +89,29 @@ impl MemoryStore for SqliteStore {
 
     async fn history(&self, id: &str) -> Result<Vec<Change>> {
         let id = id.to_owned();
-        self.readers.read(move |c| reading::history(c, &id)).await
+        // One state of the file for both tables.
+        self.readers.read(move |c| reading::history(&*c.unchecked_transaction()?, &id)).await
+    }
+
+    async fn export_memories(
+        &self,
+        selection: &Selection,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, Kept)>> {
+        let selection = selection.clone();
+        self.readers.read(move |c| transfer::export(c, &selection, after, limit)).await
+    }
+
+    async fn import_memories(
+        &self,
+        memories: Vec<(Kept, Vec<(String, u32)>)>,
+    ) -> Result<Vec<Arrival>> {
+        self.writer
+            .write(move |c| {
+                memories.iter().map(|(kept, terms)| transfer::import(c, kept, terms)).collect()
+            })
+            .await
     }
 
     async fn entities(&self) -> Result<Vec<EntitySummary>> {

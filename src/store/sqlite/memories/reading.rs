@@ -8,7 +8,7 @@ use crate::store::memories::person;
 use crate::store::{Change, Entity, EntitySummary, Event, MemoryRecord, Part, Scope, Selection};
 
 /// What [`record`] reads.
-const COLUMNS: &str = "m.id, m.number, m.text, o.user_id, m.agent_id, m.app_id, m.run_id, \
+pub(super) const COLUMNS: &str = "m.id, m.number, m.text, o.user_id, m.agent_id, m.app_id, m.run_id, \
      m.actor_id, m.role, m.metadata, m.categories, m.expires_on, m.source, m.created_at, \
      m.updated_at, m.superseded_at, m.superseded_by";
 
@@ -63,7 +63,7 @@ pub(super) fn one(c: &Connection, id: &str) -> rusqlite::Result<Option<MemoryRec
         .optional()
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<MemoryRecord> {
+pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<MemoryRecord> {
     let created_at = row.get(13)?;
     let superseded_at: Option<i64> = row.get(15)?;
     let superseded_by: Option<String> = row.get(16)?;
@@ -144,8 +144,6 @@ pub(super) fn entities(c: &Connection) -> rusqlite::Result<Vec<EntitySummary>> {
 }
 
 pub(super) fn history(c: &Connection, id: &str) -> rusqlite::Result<Vec<Change>> {
-    // One state of the file for both tables.
-    let c = c.unchecked_transaction()?;
     let mut changes = c
         .prepare_cached(
             "SELECT h.id, h.event, h.old_text, h.new_text, h.said_at, h.at, o.user_id, h.actor_id,
@@ -154,7 +152,7 @@ pub(super) fn history(c: &Connection, id: &str) -> rusqlite::Result<Vec<Change>>
         )?
         .query_map([id], change)?
         .collect::<rusqlite::Result<Vec<Change>>>()?;
-    let kept = one(&c, id)?;
+    let kept = one(c, id)?;
     // That it was added needs no row of its own: what it said then is what was changed first.
     let updated = changes.iter().find(|change| change.event == Event::Updated);
     let said = match updated {

@@ -14,9 +14,9 @@ use crate::store::{Edit, Entity, MemoryRecord, NewMemory, Scope, Selection, Stor
 const SAME_CONVERSATION: i64 = 3_600_000;
 
 /// `changes.event`.
-const UPDATED: i64 = 1;
-const SUPERSEDED: i64 = 2;
-const DELETED: i64 = 3;
+pub(super) const UPDATED: i64 = 1;
+pub(super) const SUPERSEDED: i64 = 2;
+pub(super) const DELETED: i64 = 3;
 
 pub(super) fn add(
     c: &Connection,
@@ -115,15 +115,20 @@ fn turn_before(
     Ok(newest.and_then(|(key, is_turn)| is_turn.unwrap_or(false).then_some(key)))
 }
 
-fn length(terms: &[(String, u32)]) -> u32 {
+pub(super) fn length(terms: &[(String, u32)]) -> u32 {
     terms.iter().map(|(_, frequency)| frequency).sum()
 }
 
-fn json(object: &Map<String, Value>) -> String {
+pub(super) fn json(object: &Map<String, Value>) -> String {
     Value::Object(object.clone()).to_string()
 }
 
-fn index(c: &Connection, owner: i64, key: i64, terms: &[(String, u32)]) -> rusqlite::Result<()> {
+pub(super) fn index(
+    c: &Connection,
+    owner: i64,
+    key: i64,
+    terms: &[(String, u32)],
+) -> rusqlite::Result<()> {
     let length = length(terms);
     let mut insert = c.prepare_cached("INSERT INTO postings VALUES (?1, ?2, ?3, ?4, ?5)")?;
     for (term, frequency) in terms {
