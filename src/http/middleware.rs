@@ -37,8 +37,18 @@ const MAX_ID: usize = 64;
 
 /// The paths, as the label `route` has them: these, then those of the memory API. The last of these
 /// stands for every other path.
-const ROUTES: [&str; 9] =
-    ["/health", "/webhook", "/metrics", "/", "/help", ALERTS, mcp::PATH, mcp::PERSON, "other"];
+const ROUTES: [&str; 10] = [
+    "/health",
+    "/webhook",
+    "/metrics",
+    "/",
+    "/help",
+    ALERTS,
+    mcp::PATH,
+    mcp::PERSON,
+    "/openapi.json",
+    "other",
+];
 /// How many labels there are.
 const ALL_ROUTES: usize = ROUTES.len() + mem0::PATHS.len();
 /// The path of alerts; the name of the robot is no label.

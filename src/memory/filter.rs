@@ -121,6 +121,9 @@ impl Reader<'_> {
             _ => return Err(bad(format!("{key} must be a list of filters"))),
         };
         let parts = parts.iter().map(|part| match part {
+            Value::Object(object) if object.is_empty() => {
+                Err(bad(format!("{key} must not have an empty filter")))
+            }
             Value::Object(object) => self.object(object, depth + 1),
             _ => Err(bad(format!("{key} must be a list of objects"))),
         });
@@ -237,6 +240,10 @@ impl Reader<'_> {
                     }
                     _ => std::slice::from_ref(value),
                 };
+                // A caller's variable that is not set says "any"; a list of such says nothing.
+                if matches!(kind, Kind::Id) && value.is_array() && values.contains(&Value::Null) {
+                    return Err(bad(format!("{key} must be text")));
+                }
                 let equal = self.one_of(key, field, kind, values)?;
                 if matches!(operator, "eq" | "in") { equal } else { not(equal) }
             }

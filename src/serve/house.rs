@@ -22,7 +22,7 @@ use crate::http::keyring::Keyring;
 use crate::http::mcp::mcp;
 use crate::http::mem0::{MemoryApi, memory_api};
 use crate::http::webhook::{Webhook, webhook};
-use crate::http::{self, Landing, StatusState};
+use crate::http::{self, Landing, StatusState, mem0};
 use crate::live::Live;
 use crate::llm::ChatModel;
 use crate::memory::learning::{Learner, Lessons};
@@ -126,6 +126,8 @@ impl House {
                 furniture.api_keys.clone(),
                 Arc::clone(&keyring),
             ))
+            .unify()
+            .or(mem0::document())
             .unify()
             .or(mcp(furniture.memory_api.clone(), furniture.api_keys.clone(), Arc::clone(&keyring)))
             .unify()

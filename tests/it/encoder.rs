@@ -89,9 +89,10 @@ fn sentences() -> Vec<String> {
     }
     let long = sentences[40..80].join(" ");
     sentences.push(long);
-    // As long as what the network works on at a time, a little shorter, a little longer, and more.
+    // As long as what the network works on at a time, a little shorter, a little longer, and nearly all
+    // that is read.
     let words: Vec<&str> = english.2.into_iter().chain(chinese.2).cycle().take(400).collect();
-    for count in (20..60).chain([100, 200, 400]) {
+    for count in (20..60).chain([100, 200, 300]) {
         sentences.push(words[..count].join(" "));
     }
     for number in 0..80 {

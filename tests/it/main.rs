@@ -30,6 +30,7 @@ mod memory_transfer;
 mod metrics;
 mod model_failures;
 mod nothing_lost;
+mod openapi;
 mod reload;
 mod reminders;
 mod service_manager;

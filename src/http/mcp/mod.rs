@@ -142,7 +142,7 @@ pub fn mcp(
         .and(warp::header::headers_cloned())
         .and(warp::ext::optional::<ClientAddress>())
         .and_then(move |found, path, query, method: Method, headers: HeaderMap, client| {
-            let admitted = mem0::admit(&keys, &ring, &method, &headers, client)
+            let admitted = mem0::admit(&keys, &ring, method == Method::POST, &headers, client)
                 .inspect_err(|error| guarding.read(|state| state.note_refusal(error, client)));
             let admitted = admitted.and_then(|right| match found {
                 Found::Place(place) => Ok((Caller { place, right }, path, query, method, headers)),

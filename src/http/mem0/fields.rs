@@ -86,7 +86,11 @@ impl Fields {
     ) -> Result<Option<usize>, Refusal> {
         let number = match self.value(name) {
             None => return Ok(None),
-            Some(Value::Number(number)) => number.as_u64(),
+            // In JSON 3.0 is as whole a number as 3.
+            Some(Value::Number(number)) => number.as_u64().or_else(|| {
+                let number = number.as_f64().filter(|it| it.fract() == 0.0)?;
+                (0.0..1e15).contains(&number).then_some(number as u64)
+            }),
             Some(Value::String(text)) => text.trim().parse().ok(),
             Some(_) => None,
         };
@@ -194,6 +198,8 @@ mod tests {
             assert_eq!(refusal.into_response().status(), 422);
         }
         assert!(wrong.count("b", 0, 9).is_err() && wrong.count("c", 0, 1).is_err());
+        assert_eq!(fields(json!({"n": 3.0})).count("n", 0, 9), Ok(Some(3)));
+        assert!(fields(json!({"n": 3.5})).count("n", 0, 9).is_err());
         assert!(wrong.fraction("c").is_err() && wrong.date("d").is_err());
         assert!(wrong.millis("d", &TimeZone::UTC).is_err());
     }

@@ -15,6 +15,7 @@ mod events;
 mod fields;
 mod lists;
 mod messages;
+mod openapi;
 pub(super) mod paths;
 mod records;
 mod reports;
@@ -127,7 +128,8 @@ pub fn memory_api(
         .and(warp::header::headers_cloned())
         .and(warp::ext::optional::<ClientAddress>())
         .and_then(move |found: Found, method: Method, headers: HeaderMap, client| {
-            let admitted = admit(&keys, &ring, &method, &headers, client).map_err(|error| {
+            let writes = found.place.takes_body(&method);
+            let admitted = admit(&keys, &ring, writes, &headers, client).map_err(|error| {
                 guarding.read(|state| state.note_refusal(&error, client));
                 warp::reject::custom(Refused(error.into()))
             });
@@ -148,6 +150,19 @@ pub fn memory_api(
         })
         .recover(recover)
         .unify()
+        .boxed()
+}
+
+/// The document of the surface; it tells nothing of anybody, and needs no key.
+pub fn document() -> BoxedFilter<(Response,)> {
+    warp::path!("openapi.json")
+        .and(super::methods(super::READ))
+        .map(|| {
+            let mut response = Response::new(openapi::DOCUMENT.as_str().into());
+            let json = HeaderValue::from_static("application/json");
+            response.headers_mut().insert(CONTENT_TYPE, json);
+            response
+        })
         .boxed()
 }
 
@@ -181,7 +196,7 @@ async fn recover(rejection: Rejection) -> Result<Response, Rejection> {
 pub(super) fn admit(
     keys: &Live<ApiKeys>,
     ring: &Keyring,
-    method: &Method,
+    writes: bool,
     headers: &HeaderMap,
     client: Option<ClientAddress>,
 ) -> Result<Right, ApiError> {
@@ -196,8 +211,7 @@ pub(super) fn admit(
              server.api_keys and send one of them.",
         ));
     }
-    let is_read = matches!(*method, Method::GET | Method::HEAD | Method::DELETE);
-    if !is_read && !body::is_json(headers) {
+    if writes && !body::is_json(headers) {
         let message = "Send JSON: the Content-Type must be application/json.";
         return Err(ApiError::unsupported_media(message));
     }
@@ -303,8 +317,12 @@ impl MemoryApi {
             (Place::EntitiesV1, "GET") => self.entities(call).await,
             (Place::Entities | Place::EntitiesV1, _) => Err(Refusal::method(get)),
             (Place::Entity, "DELETE") => self.delete_entity(call, true).await,
-            (Place::EntityV1 | Place::EntityV2, "DELETE") => self.delete_entity(call, false).await,
+            (Place::EntityV2, "DELETE") if !reports::is_profile(call) => {
+                self.delete_entity(call, false).await
+            }
+            (Place::EntityV1, "DELETE") => self.delete_entity(call, false).await,
             (Place::EntityV2, "GET") => self.profile(call).await,
+            (Place::EntityV2, _) if reports::is_profile(call) => Err(Refusal::method(get)),
             (Place::Entity | Place::EntityV1 | Place::EntityV2, _) => Err(Refusal::method(delete)),
 
             (Place::Events, "GET") => self.events(call).await,

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use matchit::Router;
 use percent_encoding::percent_decode_str;
+use warp::http::Method;
 
 /// What a path is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +71,30 @@ pub(super) enum Place {
     Summary,
     /// What is known, and not supported; with a sentence that says so.
     Unsupported(&'static str),
+}
+
+impl Place {
+    /// Whether a request by this method carries something to be read.
+    pub(super) fn takes_body(self, method: &Method) -> bool {
+        match self {
+            Self::Memories
+            | Self::MemoriesV1
+            | Self::AddV3
+            | Self::MemoriesV2
+            | Self::MemoriesV3
+            | Self::Search
+            | Self::SearchV1
+            | Self::SearchV2
+            | Self::SearchV3
+            | Self::Feedback
+            | Self::Reset
+            | Self::Exports
+            | Self::Exported
+            | Self::Summary => *method == Method::POST,
+            Self::Memory | Self::MemoryV1 | Self::Batch => *method == Method::PUT,
+            _ => false,
+        }
+    }
 }
 
 const NO_WEBHOOKS: &str = "Webhooks are not supported; ask /v1/events/ for what became of an add.";

@@ -86,6 +86,11 @@ impl MemoryApi {
     }
 }
 
+/// Whether a path of an entity is that of its profile.
+pub(super) fn is_profile(call: &Call) -> bool {
+    call.found.part("name").ends_with(PROFILE)
+}
+
 /// The schema, as an object or its text.
 fn schema_of(fields: &Fields) -> Result<Value, Refusal> {
     let wrong = |what: &str| Refusal::unprocessable("schema", what);

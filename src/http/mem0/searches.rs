@@ -55,7 +55,10 @@ impl MemoryApi {
     ) -> Result<Selection, Refusal> {
         let mut parts = Vec::new();
         if let Some(filters) = fields.value("filters") {
-            parts.push(read_filters(filters)?);
+            let filters = read_filters(filters)?;
+            if filters.as_object().is_none_or(|filters| !filters.is_empty()) {
+                parts.push(filters);
+            }
         }
         for entity in Entity::ALL {
             let name = format!("{}_id", entity.name());

@@ -38,8 +38,8 @@ impl Entity {
 
 /// Begins the name of an owner that is no person; no id may hold it.
 const NO_PERSON: char = '\u{1f}';
-/// Longest id, in bytes.
-const MAX_ID: usize = 512;
+/// Longest id, in characters.
+const MAX_ID: usize = 256;
 
 /// Why an id is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,8 +50,8 @@ pub enum BadId {
     /// It has a control character.
     #[error("{}_id must not contain control characters", .0.name())]
     Control(Entity),
-    /// It is longer than 512 bytes.
-    #[error("{}_id must have at most 512 bytes", .0.name())]
+    /// It is longer than 256 characters.
+    #[error("{}_id must have at most 256 characters", .0.name())]
     TooLong(Entity),
 }
 
@@ -86,7 +86,7 @@ impl Scope {
         if id.chars().any(char::is_control) {
             return Err(BadId::Control(entity));
         }
-        if id.len() > MAX_ID {
+        if id.chars().count() > MAX_ID {
             return Err(BadId::TooLong(entity));
         }
         *self.place(entity) = Some(id.to_owned());
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn what_is_no_id_is_refused() {
         assert_eq!(Scope::of(Entity::App, " "), Err(BadId::Empty(Entity::App)));
-        assert_eq!(Scope::of(Entity::User, &"x".repeat(513)), Err(BadId::TooLong(Entity::User)));
+        assert_eq!(Scope::of(Entity::User, &"安".repeat(257)), Err(BadId::TooLong(Entity::User)));
         assert_eq!(Scope::user(""), None);
     }
 }

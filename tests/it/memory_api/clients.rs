@@ -35,7 +35,7 @@ async fn satisfied(program: &str, script: &str, arguments: &[&str]) {
         .env("HOME", api.daemon.state_directory())
         .env("CLIENTS", place())
         .env("NODE_PATH", place().join("node_modules"))
-        .env("MEM0_TELEMETRY", "False")
+        .env("MEM0_TELEMETRY", "false")
         .env("HTTPS_PROXY", "http://127.0.0.1:9")
         .env("NO_PROXY", "127.0.0.1,localhost")
         .kill_on_drop(true)
