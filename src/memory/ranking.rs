@@ -74,6 +74,14 @@ fn of_owner(evidence: &Evidence, weights: &[f64]) -> Vec<Ranked> {
     for (key, score) in words {
         *scores.entry(key).or_default() += share * score;
     }
+    // Who asks about what was is told what is: "where do I live" finds "I moved to Shanghai" by the
+    // address before. The oldest first, so that it goes on along the way.
+    for (old, new) in &evidence.replaced {
+        if let Some(&score) = scores.get(old) {
+            let heir = scores.entry(*new).or_default();
+            *heir = heir.max(score);
+        }
+    }
     let ranked = scores.into_iter().filter(|(_, score)| *score > 0.0).map(|(key, score)| {
         let holds = if evidence.demoted.contains(&key) { DEMOTED } else { 1.0 };
         Ranked { key, score: score * holds }
@@ -216,6 +224,16 @@ mod tests {
         assert_eq!(keys(&best(&[found.clone()], EVEN, 3)), [1, 2, 3]);
         found.demoted.insert(1);
         assert_eq!(keys(&best(&[found], EVEN, 3)), [2, 1, 3]);
+    }
+
+    #[test]
+    fn what_took_its_place_is_found_by_what_was_said_before() {
+        let mut found = evidence(10, 60, vec![posting(0, 1, 2, 4), posting(1, 5, 1, 40)]);
+        found.demoted.extend([1, 2]);
+        found.replaced.extend([(1, 2), (2, 3)]);
+        let ranked = best(&[found], EVEN, 9);
+        assert_eq!(ranked[0].key, 3, "{ranked:?}");
+        assert_eq!(ranked.iter().filter(|it| [1, 2].contains(&it.key)).count(), 2);
     }
 
     #[test]

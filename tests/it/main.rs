@@ -31,6 +31,7 @@ mod metrics;
 mod model_failures;
 mod nothing_lost;
 mod openapi;
+mod recall;
 mod reload;
 mod reminders;
 mod service_manager;

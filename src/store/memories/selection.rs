@@ -80,6 +80,9 @@ pub struct Evidence {
     pub similar: Vec<(i64, f32)>,
     /// Turns of a conversation, each with the one that it followed.
     pub turns: Vec<(i64, i64)>,
+    /// Memories that were superseded, each with what took its place; in the order in which they
+    /// came.
+    pub replaced: Vec<(i64, i64)>,
     /// Those of the memories selected that were superseded, or judged badly.
     pub demoted: HashSet<i64>,
 }

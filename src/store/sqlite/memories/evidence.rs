@@ -120,6 +120,17 @@ fn demoted(c: &Connection, owner: i64, superseded_only: bool) -> rusqlite::Resul
     .collect()
 }
 
+/// What was superseded, each with what took its place.
+fn replaced(c: &Connection, owner: i64) -> rusqlite::Result<Vec<(i64, i64)>> {
+    c.prepare_cached(
+        "SELECT old.key, new.key FROM memories old JOIN memories new ON new.id = old.superseded_by
+         WHERE old.owner = ?1 AND old.superseded_at IS NOT NULL AND new.owner = old.owner
+         ORDER BY old.key",
+    )?
+    .query_map([owner], |r| Ok((r.get(0)?, r.get(1)?)))?
+    .collect()
+}
+
 fn of_owner(
     c: &Connection,
     owner: i64,
@@ -159,5 +170,9 @@ fn of_owner(
     evidence.turns = turns.collect::<rusqlite::Result<_>>()?;
     evidence.demoted = demoted(c, owner, false)?;
     evidence.demoted.retain(|key| selected.has(*key));
+    if !evidence.demoted.is_empty() {
+        evidence.replaced = replaced(c, owner)?;
+        evidence.replaced.retain(|(old, new)| selected.has(*old) && selected.has(*new));
+    }
     Ok(Some(evidence))
 }
