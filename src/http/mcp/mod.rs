@@ -1,7 +1,7 @@
 //! Long-term memory over the Model Context Protocol, by its Streamable HTTP transport.
 //!
 //! At `/mcp` the tools of Mem0's hosted server, at `/mcp/{client}/http/{user}` those of OpenMemory.
-//! A tool is another way to call a path of [`mem0`](super::mem0): whoever may call that may call
+//! A tool is another way to call a path of [`mem0`]: whoever may call that may call
 //! this, and gets the same answer. No session is kept between two requests.
 //!
 //! Sources: modelcontextprotocol.io, "Transports"; the tools' names and parameters as

@@ -1,8 +1,8 @@
 //! Memories taken elsewhere, and brought in from elsewhere.
 //!
 //! Our own form is JSON Lines: a line that says so, then a memory a line, with its history and with
-//! the times as they were. Read are also what Mem0 exports ([`mem0`]) and what the service that
-//! this program replaces wrote ([`dinghook`]). What is brought in twice is there once: those that
+//! the times as they were. Read are also what Mem0 exports and what the service that
+//! this program replaces wrote. What is brought in twice is there once: those that
 //! have no id are given one that is made of what they say.
 
 mod dinghook;
