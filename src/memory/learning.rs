@@ -25,8 +25,7 @@ use super::{MAX_STATEMENT_CHARS, Memory, Utterance, likeness, new, statements};
 use crate::live::Live;
 use crate::llm::ChatModel;
 use crate::store::{
-    Changed, Entity, Job, JobEnd, NewJob, NewMemory, Part, Profile, Result, Scope, Selection,
-    StoreError,
+    Entity, Job, JobEnd, NewJob, NewMemory, Part, Profile, Result, Scope, Selection, StoreError,
 };
 
 /// Messages that the model is asked about at a time.
@@ -115,7 +114,9 @@ impl Lesson {
     /// What each speaker said, in as few pieces as the model takes: one call a piece.
     fn utterances(&self) -> Vec<(Option<&str>, String)> {
         let mut pieces: Vec<(Option<&str>, String)> = Vec::new();
-        for said in self.messages.iter().filter(|said| said.role == "user") {
+        // Not the bot's own claims about the person.
+        let is_own = |said: &&Said| !matches!(said.role.as_str(), "assistant" | "system");
+        for said in self.messages.iter().filter(is_own) {
             let (name, text) = (said.name.as_deref(), said.text.trim());
             let last = pieces.iter_mut().rfind(|(speaker, _)| *speaker == name);
             match last {
@@ -436,9 +437,7 @@ impl Memory {
         stop: &CancellationToken,
     ) -> std::result::Result<(), Interrupted> {
         let Some(model) = self.teacher() else { return Ok(()) };
-        let changed = self.store.changed_people(PROFILES_AT_A_TIME).await?;
-        let is_stale = |it: &Changed| profile::is_stale(it.changes as usize, it.memories as usize);
-        for person in changed.into_iter().filter(is_stale) {
+        for person in self.store.changed_people(profile::ENOUGH, PROFILES_AT_A_TIME).await? {
             let Some(scope) = Scope::user(&person.user_id) else { continue };
             let current = Selection { current_only: true, ..self.alive(&scope) };
             let records =

@@ -51,8 +51,7 @@ impl Memory {
             return Ok(ProfileState::NoModel);
         }
         let changed = self.store.changes(scope).await?;
-        let is_due =
-            changed.is_some_and(|it| profile::is_stale(it.changes as usize, it.memories as usize));
+        let is_due = changed.is_some_and(|it| profile::ENOUGH.is_reached(&it));
         Ok(if is_due { ProfileState::Pending } else { ProfileState::NothingKnown })
     }
 

@@ -29,9 +29,9 @@ pub use jobs::{Job, JobEnd, JobState, JobStore, NewJob};
 pub use keys::{ApiKey, KeyStore};
 use memories::person;
 pub use memories::{
-    Arrival, Asked, BadId, Change, Changed, Edit, Entity, EntitySummary, Event, Evidence, Feedback,
-    Field, Filter, Forgotten, Kept, MemoryRecord, MemoryStore, ModelId, NewMemory, Order, Part,
-    Posting, Profile, Scope, Selection, Stored, Test, Unembedded, VectorStore,
+    Arrival, Asked, BadId, Change, Changed, Edit, Enough, Entity, EntitySummary, Event, Evidence,
+    Feedback, Field, Filter, Forgotten, Kept, MemoryRecord, MemoryStore, ModelId, NewMemory, Order,
+    Part, Posting, Profile, Scope, Selection, Stored, Test, Unembedded, VectorStore,
 };
 pub use outbox::{Delivery, NewDelivery, Once, OutboxDepth, OutboxId, OutboxState, OutboxStore};
 pub use reminders::{NewReminder, Reminder, ReminderStore};

@@ -12,6 +12,7 @@ mod disk;
 mod doorstep;
 mod health;
 mod latency;
+mod memory;
 mod metrics;
 mod peers;
 mod resident;
@@ -23,8 +24,8 @@ mod table;
 
 use table::Table;
 
-const MEASUREMENTS: [&str; 6] =
-    ["health", "metrics", "acknowledgements", "latency", "start", "resident"];
+const MEASUREMENTS: [&str; 7] =
+    ["health", "metrics", "acknowledgements", "latency", "start", "resident", "memory"];
 
 fn main() {
     // Cargo adds `--bench`.
@@ -50,6 +51,7 @@ fn main() {
                 "acknowledgements" => acknowledgements::measure(&mut table).await,
                 "latency" => latency::measure(&mut table).await,
                 "start" => start::measure(&mut table).await,
+                "memory" => memory::measure(&mut table).await,
                 _ => resident::measure(&mut table).await,
             }
         }

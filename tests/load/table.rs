@@ -9,6 +9,8 @@ pub(crate) enum Target {
     None,
     /// The figure itself, at most.
     AtMost(f64),
+    /// The figure itself, at least.
+    AtLeast(f64),
     /// dingbot's figure divided by the peer's, at least.
     RatioAtLeast(f64),
 }
@@ -72,6 +74,9 @@ impl Row {
             Target::None => (String::new(), None),
             Target::AtMost(most) => {
                 (format!("≤ {} {}", short(most), self.unit), Some(self.dingbot <= most))
+            }
+            Target::AtLeast(least) => {
+                (format!("≥ {} {}", short(least), self.unit), Some(self.dingbot >= least))
             }
             Target::RatioAtLeast(least) => {
                 (format!("ratio ≥ {least}"), ratio.map(|ratio| ratio >= least))

@@ -2,7 +2,7 @@
 //!
 //! Promises that it is short, in the language of the memories, and has no figure that they do not
 //! have. It is made of memories that may be forgotten: whoever forgets one drops the summary with
-//! it, and does not wait until it [is stale](is_stale).
+//! it, and does not wait.
 
 use super::ExtractError;
 use super::answer::NotUnderstood;
@@ -11,6 +11,7 @@ use super::check::script::{Original, Script};
 use super::json;
 use super::prompt::{ANSWER_TOKENS, again, quoted};
 use crate::llm::{ChatMessage, ChatModel, ChatRequest, Role, estimate_tokens};
+use crate::store::Enough;
 
 /// Longest summary in Chinese, Japanese or Korean, in characters.
 pub const MAX_CJK_CHARS: usize = 150;
@@ -20,12 +21,8 @@ pub const MAX_WORDS: usize = 100;
 const MEMORY_TOKENS: usize = 2_000;
 /// How much longer than asked for a summary may be before it is cut, as a fraction of three.
 const SLACK: usize = 4;
-/// Changed memories below which a summary is not made again, however few there are.
-const FEWEST_CHANGES: usize = 3;
-/// Changed memories above which it is, however many there are.
-const MOST_CHANGES: usize = 20;
-/// Beyond and below that: one of so many.
-const SHARE: usize = 5;
+/// How many memories must have come, gone or been replaced before a summary is made again.
+pub const ENOUGH: Enough = Enough { fewest: 3, most: 20, share: 5 };
 /// What models call the summary.
 const KEYS: &[&str] = &["summary", "profile", "text", "总结", "摘要", "概况", "画像"];
 
@@ -106,16 +103,6 @@ pub async fn summarize(model: &ChatModel, memories: &[String]) -> Result<String,
     read(&second, memories).map_err(ExtractError::NotUnderstood)
 }
 
-/// Whether a summary is to be made again: `changed_since` memories came, went or were replaced
-/// since it was made, of `total` that hold now. Without a summary all of them are changed.
-pub fn is_stale(changed_since: usize, total: usize) -> bool {
-    if total == 0 {
-        // Of nobody known nothing is said.
-        return changed_since > 0;
-    }
-    changed_since >= (total / SHARE).clamp(FEWEST_CHANGES, MOST_CHANGES)
-}
-
 /// A summary that is far too long, up to the end of a sentence.
 fn cut(text: &str) -> &str {
     let cjk = Script::of(text).is_some_and(Script::is_cjk);
@@ -135,6 +122,7 @@ fn cut(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Changed;
 
     fn memories() -> Vec<String> {
         ["我叫张三", "我在杭州做运维", "订单 A-1024 改成 3 台", "我对花生过敏"]
@@ -212,7 +200,8 @@ mod tests {
             (19, 10_000, false),
             (20, 10_000, true),
         ] {
-            assert_eq!(is_stale(changed, total), stale, "{changed} of {total}");
+            let person = Changed { user_id: "ann".into(), changes: changed, memories: total };
+            assert_eq!(ENOUGH.is_reached(&person), stale, "{changed} of {total}");
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::{Engine, NOW};
 use crate::store::{
-    Changed, Forgotten, Job, JobEnd, JobState, NewJob, NewMemory, Part, Profile, Scope, Selection,
-    Store,
+    Changed, Enough, Forgotten, Job, JobEnd, JobState, NewJob, NewMemory, Part, Profile, Scope,
+    Selection, Store,
 };
 
 fn work(id: &str, source: Option<&str>, created_at: i64) -> NewJob {
@@ -14,6 +14,9 @@ fn work(id: &str, source: Option<&str>, created_at: i64) -> NewJob {
 fn memory(text: &str) -> NewMemory {
     NewMemory { id: text.into(), text: text.into(), created_at: NOW, ..NewMemory::default() }
 }
+
+/// Any change at all.
+const ANY: Enough = Enough { fewest: 1, most: 1, share: 1 };
 
 fn ann() -> Scope {
     Scope::user("ann").expect("not empty")
@@ -93,29 +96,37 @@ pub(crate) async fn the_work_of_one_is_done_in_order(engine: &impl Engine) {
 pub(crate) async fn a_profile_is_forgotten_with_what_it_was_made_of(engine: &impl Engine) {
     let store = engine.open();
     let profile = |text: &str| Profile { text: text.into(), made_at: NOW };
-    assert_eq!(store.changed_people(9).await, Ok(vec![]));
+    assert_eq!(store.changed_people(ANY, 9).await, Ok(vec![]));
     store.add_memories(&ann(), vec![memory("by hand")]).await.unwrap();
     store.add_job(&ann(), work("a", None, NOW)).await.unwrap();
     store.end_job("a", &ann(), vec![memory("m")], done(NOW)).await.unwrap();
-    let changed = store.changed_people(9).await.unwrap();
+    let changed = store.changed_people(ANY, 9).await.unwrap();
     let expected = Changed { user_id: "ann".into(), changes: 1, memories: 2 };
     assert_eq!(changed, [expected], "a model made one of the two");
+    let enough = |fewest, most, share| Enough { fewest, most, share };
+    for (enough, reached) in
+        [(enough(1, 9, 2), true), (enough(2, 9, 9), false), (enough(1, 1, 1), true)]
+    {
+        let people = store.changed_people(enough, 9).await.unwrap();
+        assert_eq!(people.len(), usize::from(reached), "{enough:?}");
+        assert_eq!(enough.is_reached(&changed[0]), reached, "{enough:?}");
+    }
     store.put_profile(&ann(), profile("ann"), 1).await.unwrap();
     assert_eq!(store.profile(&ann()).await, Ok(Some(profile("ann"))));
-    assert_eq!(store.changed_people(9).await, Ok(vec![]));
+    assert_eq!(store.changed_people(ANY, 9).await, Ok(vec![]));
 
     assert_eq!(store.forget_memory(&ann(), 1, "f", NOW).await, Ok(Forgotten::Now));
     assert_eq!(store.profile(&ann()).await, Ok(None));
-    let seen = store.changed_people(9).await.unwrap()[0].changes;
+    let seen = store.changed_people(ANY, 9).await.unwrap()[0].changes;
     assert!(seen > 1_000);
     // Something is forgotten while another is written.
     assert_eq!(store.forget_memory(&ann(), 2, "g", NOW).await, Ok(Forgotten::Now));
     store.put_profile(&ann(), profile("late"), seen).await.unwrap();
     assert_eq!(store.profile(&ann()).await, Ok(None));
-    let seen = store.changed_people(9).await.unwrap()[0].changes;
+    let seen = store.changed_people(ANY, 9).await.unwrap()[0].changes;
     store.put_profile(&ann(), profile(""), seen).await.unwrap();
     assert_eq!(store.profile(&ann()).await, Ok(None));
-    assert_eq!(store.changed_people(9).await, Ok(vec![]));
+    assert_eq!(store.changed_people(ANY, 9).await, Ok(vec![]));
 }
 
 pub(crate) async fn jobs_are_listed_and_pruned_when_over(engine: &impl Engine) {

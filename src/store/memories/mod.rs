@@ -38,6 +38,27 @@ pub struct Profile {
     pub made_at: i64,
 }
 
+/// How many changes make a profile too old: one of `share` memories, within these limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Enough {
+    /// So many at least, however few memories there are.
+    pub fewest: u64,
+    /// So many are enough, however many memories there are.
+    pub most: u64,
+    /// Between them, one of so many.
+    pub share: u64,
+}
+
+impl Enough {
+    /// Whether something is to be said anew. Of nobody known nothing is said: any change is enough.
+    pub fn is_reached(self, changed: &Changed) -> bool {
+        if changed.memories == 0 {
+            return changed.changes > 0;
+        }
+        changed.changes >= (changed.memories / self.share.max(1)).clamp(self.fewest, self.most)
+    }
+}
+
 /// A person of whom something has changed since the profile was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed {
@@ -131,8 +152,8 @@ pub trait MemoryStore {
     /// What has changed of a person; `None`: nothing.
     async fn changes(&self, scope: &Scope) -> Result<Option<Changed>>;
 
-    /// The people of whom most has changed, at most `limit`.
-    async fn changed_people(&self, limit: usize) -> Result<Vec<Changed>>;
+    /// The people of whom enough has changed, those first of whom most has, at most `limit`.
+    async fn changed_people(&self, enough: Enough, limit: usize) -> Result<Vec<Changed>>;
 
     /// How many memories there are in all.
     async fn total_memories(&self) -> Result<u64>;

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::store::{Changed, Profile, person};
+use crate::store::{Changed, Enough, Profile, person};
 
 /// Changes since which any summary is too old, however many memories there are.
 const ANY: i64 = 1_000_000;
@@ -107,14 +107,23 @@ pub(super) fn changes(c: &Connection, user_id: &str) -> rusqlite::Result<Option<
         .optional()
 }
 
-/// The people of whom most has changed.
-pub(super) fn changed(c: &Connection, limit: usize) -> rusqlite::Result<Vec<Changed>> {
+/// The people of whom enough has changed, as [`Enough::is_reached`] has it.
+pub(super) fn changed(
+    c: &Connection,
+    enough: Enough,
+    limit: usize,
+) -> rusqlite::Result<Vec<Changed>> {
     let rows = c
         .prepare_cached(
-            "SELECT user_id, changed, memories FROM owners WHERE changed > 0
+            "SELECT user_id, changed, memories FROM owners
+             WHERE changed > 0
+               AND (memories = 0 OR changed >= min(max(memories / max(?4, 1), ?2), ?3))
              ORDER BY changed DESC LIMIT ?1",
         )?
-        .query_map([limit as i64], |r| Ok((r.get::<_, String>(0)?, r.get(1)?, r.get(2)?)))?
+        .query_map(
+            [limit as i64, enough.fewest as i64, enough.most as i64, enough.share as i64],
+            |r| Ok((r.get::<_, String>(0)?, r.get(1)?, r.get(2)?)),
+        )?
         .collect::<rusqlite::Result<Vec<(String, i64, i64)>>>()?;
     let people = rows.into_iter().filter_map(|(user_id, changes, memories)| {
         let user_id = person(&user_id)?.to_owned();

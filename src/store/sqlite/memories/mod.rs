@@ -18,8 +18,8 @@ pub(super) use self::evidence::{POSTINGS, TURNS};
 pub(super) use self::vectors::VECTORS;
 use super::{SqliteStore, conversation, owners, reminders};
 use crate::store::{
-    Arrival, Asked, Change, Changed, Edit, EntitySummary, Evidence, Forgotten, Kept, MemoryRecord,
-    MemoryStore, NewMemory, Part, Profile, Result, Scope, Selection, Stored,
+    Arrival, Asked, Change, Changed, Edit, Enough, EntitySummary, Evidence, Forgotten, Kept,
+    MemoryRecord, MemoryStore, NewMemory, Part, Profile, Result, Scope, Selection, Stored,
 };
 
 /// Keeps memories of an owner.
@@ -199,8 +199,8 @@ impl MemoryStore for SqliteStore {
         self.readers.read(move |c| owners::changes(c, &owner)).await
     }
 
-    async fn changed_people(&self, limit: usize) -> Result<Vec<Changed>> {
-        self.readers.read(move |c| owners::changed(c, limit)).await
+    async fn changed_people(&self, enough: Enough, limit: usize) -> Result<Vec<Changed>> {
+        self.readers.read(move |c| owners::changed(c, enough, limit)).await
     }
 
     async fn total_memories(&self) -> Result<u64> {

@@ -1,0 +1,231 @@
+//! Long-term memory of one person: searches and additions over HTTP, each caller on a connection of
+//! its own.
+//!
+//! The peer is Mem0's library, version 2.2.1, in a process of its own with its embedded Qdrant, over
+//! the same texts and the same vectors; it is called without HTTP in between, and keeps what it is
+//! told word for word (`infer=False`). The call for a vector is in the peer's time, and in none of
+//! ours: questions are asked once before they are measured, and their vectors kept. `memory_peer.py`
+//! tells the peer's median with and without it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::caller::Caller;
+use crate::statistics::{median, millis, quantile};
+use crate::support::daemon::Daemon;
+use crate::support::model::{KEY, Model};
+use crate::support::settings::Settings;
+use crate::table::{Row, Table, Target};
+
+/// Memories of the one person.
+const SIZES: [usize; 2] = [1_000, 10_000];
+/// Numbers in a vector of the endpoint.
+const DIMENSIONS: usize = 1_024;
+/// Searches that are measured, of so many different questions.
+const SEARCHES: usize = 600;
+const QUESTIONS: usize = 60;
+/// Connections that add, and what each adds.
+const ADDERS: (usize, usize) = (32, 300);
+/// Longest that vectors may take.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+const PLACES: [&str; 8] = ["杭州", "上海", "北京", "深圳", "成都", "Berlin", "Paris", "Tokyo"];
+const THINGS: [&str; 10] = [
+    "喝龙井茶",
+    "吃牛肉面",
+    "爬山",
+    "写 Rust",
+    "养猫",
+    "play the violin",
+    "run",
+    "swim",
+    "read",
+    "值班",
+];
+
+fn text(number: usize) -> String {
+    let (place, thing) = (PLACES[number % PLACES.len()], THINGS[number / 8 % THINGS.len()]);
+    format!("第 {number} 次在{place} {thing}，花了 {} 元，编号 A-{number}", number * 7 % 997)
+}
+
+fn question(number: usize) -> String {
+    let (place, thing) = (PLACES[number % PLACES.len()], THINGS[number % THINGS.len()]);
+    format!("我在{place} {thing} 花了多少钱，A-{} 是哪次", number * 31)
+}
+
+fn post(path: &str, body: &Value) -> Vec<u8> {
+    let body = body.to_string();
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
+fn search(number: usize) -> Vec<u8> {
+    let body = json!({"query": question(number), "filters": {"user_id": "ann"}, "top_k": 10});
+    post("/v3/memories/search/", &body)
+}
+
+/// A file of memories, as `dingbot memory import` reads it.
+fn export(folder: &Path, count: usize) -> PathBuf {
+    let mut lines = vec![json!({"dingbot_export": 1}).to_string()];
+    lines.extend((0..count).map(|number| {
+        let id = uuid::Uuid::from_u128(number as u128 + 1).to_string();
+        let at = jiff::Timestamp::from_second(1_790_000_000 + number as i64).unwrap();
+        json!({"id": id, "memory": text(number), "user_id": "ann", "created_at": at, "updated_at": at})
+            .to_string()
+    }));
+    let file = folder.join("memories.jsonl");
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    file
+}
+
+async fn searches(daemon: &Daemon) -> Vec<f64> {
+    let mut caller = Caller::connect(daemon.address()).await;
+    for number in 0..QUESTIONS {
+        assert_eq!(caller.exchange(&search(number)).await, 200);
+    }
+    let mut times = Vec::with_capacity(SEARCHES);
+    for number in 0..SEARCHES {
+        let request = search(number % QUESTIONS);
+        let asked = Instant::now();
+        assert_eq!(caller.exchange(&request).await, 200);
+        times.push(millis(asked.elapsed()));
+    }
+    times
+}
+
+async fn with_memories(settings: Settings, count: usize) -> Daemon {
+    let daemon = Daemon::start(settings).await;
+    let file = export(&daemon.state_directory(), count);
+    daemon.command(&["memory", "import", file.to_str().unwrap()]).await;
+    daemon
+}
+
+/// Waits until every memory has its vector.
+async fn has_vectors(model: &Model, count: usize) {
+    let made = || model.embeddings().texts.load(std::sync::atomic::Ordering::Relaxed) >= count;
+    let wait = async {
+        while !made() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("every memory has a vector");
+    // The last of them are being written.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+}
+
+/// What the peer measured, as it prints it: milliseconds by the name of a measurement.
+async fn peer(model: &Model, count: usize) -> Option<Value> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = root.join("target/clients/mem0ai-2.2.1/bin/python");
+    if !python.exists() {
+        return None;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let texts: Vec<String> = (0..count).map(text).collect();
+    let questions: Vec<String> = (0..QUESTIONS).map(question).collect();
+    let told = folder.path().join("told.json");
+    std::fs::write(&told, json!({"texts": texts, "questions": questions}).to_string()).unwrap();
+    let output = Command::new(python)
+        .arg(root.join("tests/load/memory_peer.py"))
+        .args([folder.path(), told.as_path()])
+        .args([model.base(), KEY.to_owned(), DIMENSIONS.to_string()])
+        .env("MEM0_DIR", folder.path())
+        .env("MEM0_TELEMETRY", "false")
+        .env("HTTPS_PROXY", "http://127.0.0.1:9")
+        .env("NO_PROXY", "127.0.0.1,localhost")
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let figures = said.lines().last().and_then(|line| serde_json::from_str(line).ok());
+    assert!(figures.is_some(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    figures
+}
+
+pub(crate) async fn measure(table: &mut Table) {
+    for count in SIZES {
+        let lexical = searches(&with_memories(Settings::bare(), count).await).await;
+        let model = Model::start().await;
+        model.embeddings().dimensions.store(DIMENSIONS, std::sync::atomic::Ordering::Relaxed);
+        model.embeddings().most_texts.store(32, std::sync::atomic::Ordering::Relaxed);
+        let endpoint = Settings::bare()
+            .text("llm.embedding.base_url", &model.base())
+            .text("llm.embedding.api_key", KEY)
+            .text("llm.embedding.model", "text-embedding-simulated");
+        let daemon = with_memories(endpoint, count).await;
+        has_vectors(&model, count).await;
+        let fused = searches(&daemon).await;
+        drop(daemon);
+        let peer = peer(&model, count).await;
+        let of_peer = |name: &str| {
+            let figure = peer.as_ref()?.get(name)?.as_f64()?;
+            Some(("mem0 2.2.1 with Qdrant".to_owned(), figure))
+        };
+        let (words, meaning) = if count == 1_000 { (0.5, 2.0) } else { (2.0, 4.0) };
+        for (name, times, target) in
+            [("by words", &lexical, words), ("by words and meaning", &fused, meaning)]
+        {
+            table.add(Row {
+                measurement: format!("search of {count} memories {name}, p50"),
+                unit: "ms",
+                dingbot: median(times),
+                peer: of_peer("search"),
+                target: Target::AtMost(target),
+            });
+            table.add(Row {
+                measurement: "the same, p99".into(),
+                unit: "ms",
+                dingbot: quantile(times, 0.99),
+                peer: of_peer("search_p99"),
+                target: Target::None,
+            });
+        }
+        if count == SIZES[0] {
+            add(table, of_peer("adds")).await;
+        }
+    }
+    table.note(format!(
+        "Memory: {SEARCHES} searches of {QUESTIONS} questions, one after another, by one caller over \
+         HTTP; vectors of {DIMENSIONS} numbers. The peer is called in its own process, and its time \
+         has the call for the vector of the question, which the endpoint answers at once."
+    ));
+}
+
+async fn add(table: &mut Table, peer: Option<(String, f64)>) {
+    let daemon = Arc::new(Daemon::start(Settings::bare()).await);
+    let (callers, each) = ADDERS;
+    let began = Instant::now();
+    let tasks: Vec<_> = (0..callers)
+        .map(|caller| {
+            let daemon = Arc::clone(&daemon);
+            tokio::spawn(async move {
+                let mut connection = Caller::connect(daemon.address()).await;
+                for number in 0..each {
+                    let messages = text(caller * each + number);
+                    let user = format!("user{caller}");
+                    let body = json!({"messages": messages, "user_id": user, "infer": false});
+                    assert_eq!(connection.exchange(&post("/v1/memories/", &body)).await, 200);
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let rate = (callers * each) as f64 / began.elapsed().as_secs_f64();
+    table.add(Row {
+        measurement: format!("memories added a second, {callers} connections, on disk"),
+        unit: "/s",
+        dingbot: rate,
+        peer,
+        target: Target::AtLeast(2_000.0),
+    });
+}
