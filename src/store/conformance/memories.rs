@@ -41,9 +41,15 @@ async fn listed(store: &dyn Store, scope: &Scope) -> Vec<String> {
 
 /// The texts of the memories in which a term occurs.
 async fn holding(store: &dyn Store, scope: &Scope, term: &str) -> Vec<String> {
-    let found_by = evidence(store, scope, &[term]).await;
-    let keys = found_by.postings.iter().map(|posting| posting.memory).collect();
+    let keys = holders(&evidence(store, scope, &[term]).await);
     texts(found(store, scope, keys).await)
+}
+
+/// The keys of the memories selected in which the first term occurs.
+fn holders(evidence: &Evidence) -> Vec<i64> {
+    let places = evidence.postings.iter().take(1).flat_map(|postings| postings.iter());
+    let selected = places.map(|it| it.memory).filter(|memory| evidence.is_selected(*memory));
+    selected.map(|memory| evidence.keys[memory as usize]).collect()
 }
 
 async fn found(store: &dyn Store, scope: &Scope, keys: Vec<i64>) -> Vec<MemoryRecord> {
@@ -94,7 +100,8 @@ pub(crate) async fn nobody_sees_what_belongs_to_another(engine: &impl Engine) {
     keep(&*store, &bob, memory("secret of bob")).await;
     assert_eq!(listed(&*store, &bob).await, ["secret of bob"]);
     assert_eq!(holding(&*store, &bob, "secret").await, ["secret of bob"]);
-    let keys = vec![evidence(&*store, &ann, &["secret"]).await.postings[0].memory];
+    let keys = holders(&evidence(&*store, &ann, &["secret"]).await);
+    assert_eq!(keys.len(), 1);
     assert_eq!(store.memories_by_key(&Selection::of(&bob), keys).await, Ok(vec![None]));
     // Each has a first one.
     assert_eq!(hers.number, 1);
@@ -146,19 +153,22 @@ pub(crate) async fn statistics_count_what_is_kept(engine: &impl Engine) {
     let first = keep(&*store, &ann, twice).await;
     keep(&*store, &ann, memory("black tea please")).await;
     let seen = evidence(&*store, &ann, &["nothing", "tea", "green"]).await;
-    assert_eq!((seen.memories, seen.terms, &*seen.holders), (2, 6, &[0, 2, 1][..]));
-    let mut occurs: Vec<_> =
-        seen.postings.iter().map(|p| (p.term, p.frequency, p.length)).collect();
-    occurs.sort_unstable();
-    assert_eq!(occurs, [(1, 1, 3), (1, 2, 3), (2, 1, 3)]);
+    let occurs: Vec<Vec<_>> = seen
+        .postings
+        .iter()
+        .map(|it| it.iter().map(|p| (p.memory, p.frequency, p.length)).collect())
+        .collect();
+    assert_eq!((seen.keys.len(), seen.terms), (2, 6));
+    assert_eq!(occurs, [vec![], vec![(0, 2, 3), (1, 1, 3)], vec![(0, 1, 3)]]);
 
     store.forget_memory(&ann, first.number, "m", NOW).await.unwrap();
     let seen = evidence(&*store, &ann, &["tea", "green"]).await;
-    assert_eq!((seen.memories, seen.terms, seen.postings.len()), (1, 3, 1));
+    let holding = |seen: &Evidence| seen.postings.iter().map(|it| it.len()).collect::<Vec<_>>();
+    assert_eq!((seen.keys.len(), seen.terms, holding(&seen)), (1, 3, vec![1, 0]));
     assert_eq!(store.total_memories().await, Ok(1));
     store.forget_all(&ann, "n", NOW).await.unwrap();
     let seen = evidence(&*store, &ann, &["tea", "green"]).await;
-    assert_eq!((seen.memories, seen.terms, seen.postings.len()), (0, 0, 0));
+    assert_eq!((seen.keys.len(), seen.terms, holding(&seen)), (0, 0, vec![0, 0]));
     assert_eq!(store.total_memories().await, Ok(0));
 }
 
@@ -169,7 +179,7 @@ pub(crate) async fn keys_give_records_in_their_order(engine: &impl Engine) {
         keep(&*store, &ann, memory(text)).await;
     }
     let found_by = evidence(&*store, &ann, &["x"]).await;
-    let mut keys: Vec<i64> = found_by.postings.iter().map(|p| p.memory).collect();
+    let mut keys = holders(&found_by);
     keys.sort_unstable_by(|a, b| b.cmp(a));
     assert_eq!(texts(found(&*store, &ann, keys.clone()).await), ["x 3", "x 2", "x 1"]);
     // One that was forgotten meanwhile leaves its place empty.

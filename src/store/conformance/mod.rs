@@ -167,7 +167,7 @@ async fn put(store: &dyn Store, deliveries: Vec<NewDelivery>) -> Vec<super::Outb
 }
 
 /// A memory whose terms are its words, once each, and whose source is its text.
-fn memory(text: &str) -> NewMemory {
+pub(crate) fn memory(text: &str) -> NewMemory {
     NewMemory {
         id: format!("id of {text}"),
         text: text.into(),

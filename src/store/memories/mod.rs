@@ -79,7 +79,7 @@ pub trait MemoryStore {
     /// What is known about a question of the memories selected, owner by owner.
     async fn evidence(&self, selection: &Selection, asked: Asked) -> Result<Vec<Evidence>>;
 
-    /// The memories with these [`Posting::memory`] keys, in the same order; `None`: not, or no
+    /// The memories with these [`Evidence::keys`], in the same order; `None`: not, or no
     /// longer, selected.
     async fn memories_by_key(
         &self,

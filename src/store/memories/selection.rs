@@ -1,6 +1,6 @@
 //! Which memories a read or a removal is about, and what is known of how they fit a question.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 
 use jiff::civil::Date;
 
@@ -51,38 +51,45 @@ pub struct Asked {
     pub vector: Option<(ModelId, Vec<f32>)>,
 }
 
-/// One term in one memory.
+/// A term in one memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Posting {
-    /// Index of the term in the question.
-    pub term: usize,
-    /// The memory, by a key that is good until it is forgotten.
-    pub memory: i64,
+    /// The memory, by its place in [`Evidence::keys`].
+    pub memory: u32,
     /// How often the term occurs in it.
     pub frequency: u32,
     /// How many terms the memory has.
     pub length: u32,
 }
 
-/// What is known of an owner's memories about a question.
+/// What is known of an owner's memories about a question. Much of it is shared with whoever asks
+/// next, so that nothing is copied for a question.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Evidence {
-    /// How many memories the owner has.
-    pub memories: u64,
+    /// The owner's memories, by keys that are good until a memory is forgotten, the oldest first.
+    /// All that follows names a memory by its place here.
+    pub keys: Arc<Vec<i64>>,
+    /// Which of them are selected; `None`: all.
+    pub selected: Option<Vec<bool>>,
     /// How many terms they have together.
     pub terms: u64,
-    /// In how many of them each term of the question occurs.
-    pub holders: Vec<u64>,
-    /// Where the terms of the question occur, among the memories selected.
-    pub postings: Vec<Posting>,
-    /// How near each of the memories selected is in meaning, as a cosine, in the order of their
-    /// keys; those that have no vector yet are not there.
-    pub similar: Vec<(i64, f32)>,
+    /// Where each term of the question occurs, among all of them, the oldest first.
+    pub postings: Vec<Arc<Vec<Posting>>>,
+    /// How near each of those selected is in meaning, as a cosine; those that have no vector yet are
+    /// not there.
+    pub similar: Vec<(u32, f32)>,
     /// Turns of a conversation, each with the one that it followed.
-    pub turns: Vec<(i64, i64)>,
-    /// Memories that were superseded, each with what took its place; in the order in which they
-    /// came.
-    pub replaced: Vec<(i64, i64)>,
-    /// Those of the memories selected that were superseded, or judged badly.
-    pub demoted: HashSet<i64>,
+    pub turns: Arc<Vec<(u32, u32)>>,
+    /// Of those selected the ones that were superseded, each with what took its place; in the order
+    /// in which they came.
+    pub replaced: Vec<(u32, u32)>,
+    /// Of those selected the ones that were superseded, or judged badly.
+    pub demoted: Vec<u32>,
+}
+
+impl Evidence {
+    /// Whether the memory at a place is selected.
+    pub fn is_selected(&self, memory: u32) -> bool {
+        self.selected.as_ref().is_none_or(|selected| selected[memory as usize])
+    }
 }

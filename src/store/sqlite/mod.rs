@@ -69,6 +69,7 @@ pub struct SqliteStore {
     // reader cannot; and the lock holds until that is done.
     readers: Readers,
     writer: Writer,
+    indexes: Arc<memories::Indexes>,
     path: PathBuf,
     _lock: Option<File>,
 }
@@ -106,7 +107,8 @@ impl SqliteStore {
             Writer::start(connection, options.max_batch, options.metrics, options.observer)
                 .map_err(thread_failed)?;
         let readers = Readers::start(connections).map_err(thread_failed)?;
-        Ok(Self { readers, writer, path: path.to_owned(), _lock: lock })
+        let indexes = Arc::default();
+        Ok(Self { readers, writer, indexes, path: path.to_owned(), _lock: lock })
     }
 
     /// Writes what waits and closes the file. Blocks.

@@ -18,3 +18,22 @@ CREATE TABLE api_keys (
     created_at   INTEGER NOT NULL,
     last_used_at INTEGER
 ) STRICT, WITHOUT ROWID;
+
+-- What is kept of an owner's memories beside the file is read on from where it ends, as long as
+-- memories were only added, and vectors only for later memories than those that had one: these count
+-- everything else that was done to them.
+ALTER TABLE owners ADD COLUMN rewritten INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE owners ADD COLUMN reembedded INTEGER NOT NULL DEFAULT 0;
+CREATE TRIGGER memory_removed AFTER DELETE ON memories BEGIN
+    UPDATE owners SET rewritten = rewritten + 1 WHERE id = old.owner;
+END;
+CREATE TRIGGER memory_rewritten AFTER UPDATE OF text, terms, follows ON memories BEGIN
+    UPDATE owners SET rewritten = rewritten + 1 WHERE id = old.owner;
+END;
+CREATE TRIGGER vector_put BEFORE INSERT ON vectors
+WHEN EXISTS (SELECT 1 FROM vectors WHERE owner = new.owner AND memory >= new.memory) BEGIN
+    UPDATE owners SET reembedded = reembedded + 1 WHERE id = new.owner;
+END;
+CREATE TRIGGER vector_removed AFTER DELETE ON vectors BEGIN
+    UPDATE owners SET reembedded = reembedded + 1 WHERE id = old.owner;
+END;

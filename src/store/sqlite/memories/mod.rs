@@ -3,19 +3,21 @@
 
 mod conditions;
 mod evidence;
+mod index;
 mod reading;
 mod transfer;
 mod vectors;
 mod writing;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use self::conditions::{Condition, FROM};
+pub(super) use self::index::Indexes;
 #[cfg(test)]
-pub(super) use self::evidence::{POSTINGS, TURNS};
-#[cfg(test)]
-pub(super) use self::vectors::VECTORS;
+pub(super) use self::index::{POSTINGS, TURNS, VECTORS};
 use super::{SqliteStore, conversation, owners, reminders};
 use crate::store::{
     Arrival, Asked, Change, Changed, Edit, Enough, EntitySummary, Evidence, Forgotten, Kept,
@@ -46,7 +48,8 @@ impl MemoryStore for SqliteStore {
 
     async fn evidence(&self, selection: &Selection, asked: Asked) -> Result<Vec<Evidence>> {
         let selection = selection.clone();
-        self.readers.read(move |c| evidence::evidence(c, &selection, &asked)).await
+        let indexes = Arc::clone(&self.indexes);
+        self.readers.read(move |c| evidence::evidence(c, &indexes, &selection, &asked)).await
     }
 
     async fn memories_by_key(

@@ -4,12 +4,9 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::index::Vectors;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{ModelId, Result, Unembedded, VectorStore};
-
-/// The vectors of an owner. Its plan is tested.
-pub(in crate::store::sqlite) const VECTORS: &str =
-    "SELECT memory, scale, numbers FROM vectors WHERE owner = ?1 AND model = ?2";
 
 /// Largest number of a question's vector: a sum of 4,096 products fits 32 bits.
 const MOST_ASKED: f32 = 2_047.0;
@@ -74,13 +71,15 @@ impl VectorStore for SqliteStore {
         vectors: Vec<(Unembedded, Vec<f32>)>,
     ) -> Result<()> {
         // The bytes are made here, not on the thread that writes.
-        let small: Vec<_> = vectors
+        let mut small: Vec<_> = vectors
             .into_iter()
             .map(|(it, vector)| {
                 let (scale, numbers) = small(&vector);
                 (it, scale, numbers)
             })
             .collect();
+        // In the order in which the memories came, what is kept of the vectors only grows.
+        small.sort_by_key(|(it, ..)| it.memory);
         self.writer
             .write(move |c| {
                 small.iter().try_for_each(|(it, scale, numbers)| put(c, model, it, *scale, numbers))
@@ -140,30 +139,14 @@ impl Question {
         sum as f32 * self.scale * scale
     }
 
-    /// The cosine of every vector of an owner that `is_selected`, by the memories' keys, in their
-    /// order.
+    /// The cosine of every vector whose memory `is_selected`.
     pub(super) fn compare(
         &self,
-        c: &Connection,
-        owner: i64,
-        model: ModelId,
-        is_selected: impl Fn(i64) -> bool,
-    ) -> rusqlite::Result<Vec<(i64, f32)>> {
-        let mut found = Vec::new();
-        let mut vectors = c.prepare_cached(VECTORS)?;
-        let mut rows = vectors.query(params![owner, model.0])?;
-        while let Some(row) = rows.next()? {
-            let memory = row.get(0)?;
-            if !is_selected(memory) {
-                continue;
-            }
-            let numbers = row.get_ref(2)?.as_blob()?;
-            let scale: f64 = row.get(1)?;
-            if numbers.len() == self.numbers.len() {
-                found.push((memory, self.cosine(scale as f32, numbers)));
-            }
-        }
-        Ok(found)
+        vectors: &Vectors,
+        is_selected: impl Fn(u32) -> bool,
+    ) -> Vec<(u32, f32)> {
+        let selected = vectors.iter(self.numbers.len()).filter(|(memory, ..)| is_selected(*memory));
+        selected.map(|(memory, scale, numbers)| (memory, self.cosine(scale, numbers))).collect()
     }
 }
 

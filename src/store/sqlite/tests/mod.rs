@@ -15,12 +15,12 @@ use crate::store::conformance::Engine;
 use crate::telemetry::metrics::Metrics;
 
 /// A folder of its own, with a store in it.
-struct Place {
+pub(super) struct Place {
     folder: TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
@@ -32,7 +32,7 @@ impl Place {
         Options::new(self.file(), Arc::new(Metrics::new()))
     }
 
-    fn store(&self) -> SqliteStore {
+    pub(super) fn store(&self) -> SqliteStore {
         SqliteStore::open(self.options()).unwrap()
     }
 }

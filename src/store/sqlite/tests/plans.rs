@@ -51,9 +51,9 @@ fn hot_statements_use_their_indexes() {
         (outbox::WAITING, "COVERING INDEX outbox_waiting"),
         (outbox::OLDEST_WAITING, "COVERING INDEX outbox_waiting"),
         (outbox::DEAD, "COVERING INDEX outbox_dead"),
-        (memories::POSTINGS, "PRIMARY KEY (owner=? AND term=?)"),
-        (memories::VECTORS, "PRIMARY KEY (owner=?)"),
-        (memories::TURNS, "COVERING INDEX memories_turns (owner=?)"),
+        (memories::POSTINGS, "PRIMARY KEY (owner=? AND term=? AND memory>?)"),
+        (memories::VECTORS, "PRIMARY KEY (owner=? AND memory>?)"),
+        (memories::TURNS, "COVERING INDEX memories_turns (owner=? AND key>?)"),
     ];
     let lane_head = outbox::lane_head_sql();
     let expected = expected.into_iter().chain([(lane_head.as_str(), "outbox_waiting (lane=?)")]);
