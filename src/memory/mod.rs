@@ -31,7 +31,7 @@ use uuid::Uuid;
 use crate::config::settings::{self, Extract};
 use crate::llm::ChatModel;
 use crate::store::{
-    Asked, Change, Edit, EntitySummary, Forgotten, Job, NewMemory, Part, Profile, Result,
+    Asked, Change, Edit, EntitySummary, Evidence, Forgotten, Job, NewMemory, Part, Profile, Result,
     Selection, Store, Stored,
 };
 use crate::telemetry::clock::Clock;
@@ -54,7 +54,7 @@ const ALIKE: usize = 8;
 pub struct Recalled {
     /// The memory.
     pub record: MemoryRecord,
-    /// How well it fits the question; from 0 to 1, see [`ranking::Ranked`].
+    /// How well it fits the question; from 0 to 1, see [`ranking::best`].
     pub score: f64,
 }
 
@@ -255,15 +255,10 @@ impl Memory {
         if terms.is_empty() && vector.is_none() {
             return Ok(Vec::new());
         }
-        let evidence = self.store.evidence(selection, Asked { terms, vector }).await?;
-        let best = ranking::best(&evidence, &weights, limit);
-        let keys = best.iter().map(|it| it.key).collect();
-        let records = self.store.memories_by_key(selection, keys).await?;
-        let found = best.into_iter().zip(records);
-        // One that was forgotten since the evidence was read has no record.
-        Ok(found
-            .filter_map(|(it, record)| Some(Recalled { record: record?, score: it.score }))
-            .collect())
+        let rank = move |evidence: &[Evidence]| ranking::best(evidence, &weights, limit);
+        let asked = Asked { terms, vector };
+        let found = self.store.find_memories(selection, asked, Box::new(rank)).await?;
+        Ok(found.into_iter().map(|(record, score)| Recalled { record, score }).collect())
     }
 
     /// The newest memories that hold, newest first, at most `limit`.

@@ -31,23 +31,16 @@ const DEMOTED: f64 = 0.5;
 /// pass it over, and whatever is added to it, it stays.
 const UNKNOWN: f64 = f64::NAN;
 
-/// A memory that fits, by its key in the store.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Ranked {
-    /// The memory.
-    pub key: i64,
-    /// How well it fits, from 0 to 1. It compares the memories of one owner for one question: the
-    /// best of them has 1.
-    pub score: f64,
-}
-
 /// The best memories of all owners, best first; of equals the newer one first. `weights` are those
 /// of the question's terms.
-pub fn best(evidence: &[Evidence], weights: &[f64], limit: usize) -> Vec<Ranked> {
-    let of_owner = |it| of_owner(it, weights);
-    let mut ranked: Vec<Ranked> = evidence.iter().flat_map(of_owner).collect();
-    let order = |a: &Ranked, b: &Ranked| -> Ordering {
-        b.score.total_cmp(&a.score).then_with(|| b.key.cmp(&a.key))
+///
+/// Of each the key, and how well it fits, from 0 to 1: a score compares the memories of one owner for
+/// one question, of whom the best has 1.
+pub fn best(evidence: &[Evidence], weights: &[f64], limit: usize) -> Vec<(i64, f64)> {
+    let mut ranked: Vec<(i64, f64)> =
+        evidence.iter().flat_map(|it| of_owner(it, weights)).collect();
+    let order = |(one, score): &(i64, f64), (other, others): &(i64, f64)| -> Ordering {
+        others.total_cmp(score).then_with(|| other.cmp(one))
     };
     if ranked.len() > limit && limit > 0 {
         ranked.select_nth_unstable_by(limit - 1, order);
@@ -57,7 +50,7 @@ pub fn best(evidence: &[Evidence], weights: &[f64], limit: usize) -> Vec<Ranked>
     ranked
 }
 
-fn of_owner(evidence: &Evidence, weights: &[f64]) -> Vec<Ranked> {
+fn of_owner(evidence: &Evidence, weights: &[f64]) -> Vec<(i64, f64)> {
     let rarity = rarity(evidence, weights);
     let mut words = bm25(evidence, &rarity);
     leave_out(&mut words, evidence);
@@ -89,8 +82,7 @@ fn of_owner(evidence: &Evidence, weights: &[f64]) -> Vec<Ranked> {
     for memory in &evidence.demoted {
         scores[*memory as usize] *= DEMOTED;
     }
-    let found = evidence.keys.iter().zip(scores).filter(|(_, score)| *score > 0.0);
-    found.map(|(key, score)| Ranked { key: *key, score }).collect()
+    evidence.keys.iter().copied().zip(scores).filter(|(_, score)| *score > 0.0).collect()
 }
 
 /// What words count beside meaning: how much of the question's words the best match has.
@@ -192,8 +184,8 @@ mod tests {
 
     const EVEN: &[f64] = &[1.0, 1.0];
 
-    fn keys(ranked: &[Ranked]) -> Vec<i64> {
-        ranked.iter().map(|it| it.key).collect()
+    fn keys(ranked: &[(i64, f64)]) -> Vec<i64> {
+        ranked.iter().map(|it| it.0).collect()
     }
 
     #[test]
@@ -216,7 +208,7 @@ mod tests {
         let all = [evidence(100, 900, &postings)];
         let three = best(&all, EVEN, 3);
         assert_eq!(three, best(&all, EVEN, 100)[..3]);
-        assert_eq!(three[0].score, 1.0);
+        assert_eq!(three[0].1, 1.0);
         assert!(best(&all, EVEN, 0).is_empty());
     }
 
@@ -234,8 +226,8 @@ mod tests {
         found.demoted.extend([1, 2]);
         found.replaced.extend([(1, 2), (2, 3)]);
         let ranked = best(&[found], EVEN, 9);
-        assert_eq!(ranked[0].key, 3, "{ranked:?}");
-        assert_eq!(ranked.iter().filter(|it| [1, 2].contains(&it.key)).count(), 2);
+        assert_eq!(ranked[0].0, 3, "{ranked:?}");
+        assert_eq!(ranked.iter().filter(|it| [1, 2].contains(&it.0)).count(), 2);
     }
 
     #[test]
@@ -243,7 +235,7 @@ mod tests {
         let one = evidence(1_000, 9_000, &[(0, 1, 1, 9)]);
         let other = evidence(2, 18, &[(0, 1, 1, 9)]);
         let both = best(&[one, other], EVEN, 2);
-        assert_eq!((both[0].score, both[1].score), (1.0, 1.0));
+        assert_eq!((both[0].1, both[1].1), (1.0, 1.0));
     }
 
     #[test]
@@ -276,7 +268,7 @@ mod tests {
         found.turns = Arc::new(vec![(2, 1)]);
         let ranked = best(&[found], EVEN, 5);
         assert_eq!(keys(&ranked), [1, 2]);
-        assert!(ranked[1].score < 0.5);
+        assert!(ranked[1].1 < 0.5);
     }
 
     #[test]
@@ -288,6 +280,6 @@ mod tests {
         found.selected = Some(vec![true, false, false, true, true]);
         let ranked = best(&[found], EVEN, 5);
         assert_eq!(keys(&ranked), [3], "{ranked:?}");
-        assert!(ranked[0].score > 0.9, "{ranked:?}");
+        assert!(ranked[0].1 > 0.9, "{ranked:?}");
     }
 }

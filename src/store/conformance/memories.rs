@@ -18,9 +18,16 @@ fn narrowed(user_id: &str, entity: Entity, id: &str) -> Scope {
 async fn evidence(store: &dyn Store, scope: &Scope, terms: &[&str]) -> Evidence {
     let asked =
         Asked { terms: terms.iter().map(|term| (*term).to_owned()).collect(), vector: None };
-    let found = store.evidence(&Selection::of(scope), asked).await.unwrap();
-    assert!(found.len() < 2, "{found:?}");
-    found.into_iter().next().unwrap_or_default()
+    let (tell, told) = std::sync::mpsc::channel();
+    let rank = move |evidence: &[Evidence]| {
+        tell.send(evidence.to_vec()).unwrap();
+        Vec::new()
+    };
+    let found = store.find_memories(&Selection::of(scope), asked, Box::new(rank)).await;
+    assert_eq!(found, Ok(vec![]));
+    let known = told.recv().unwrap();
+    assert!(known.len() < 2, "{known:?}");
+    known.into_iter().next().unwrap_or_default()
 }
 
 async fn count(store: &dyn Store, scope: &Scope) -> usize {
@@ -53,13 +60,10 @@ fn holders(evidence: &Evidence) -> Vec<i64> {
 }
 
 async fn found(store: &dyn Store, scope: &Scope, keys: Vec<i64>) -> Vec<MemoryRecord> {
-    store
-        .memories_by_key(&Selection::of(scope), keys)
-        .await
-        .unwrap()
-        .into_iter()
-        .flatten()
-        .collect()
+    let rank = move |_: &[Evidence]| keys.into_iter().map(|key| (key, 1.0)).collect();
+    let asked = Asked::default();
+    let found = store.find_memories(&Selection::of(scope), asked, Box::new(rank)).await.unwrap();
+    found.into_iter().map(|(record, _)| record).collect()
 }
 
 pub(crate) async fn a_source_makes_one_memory(engine: &impl Engine) {
@@ -102,7 +106,7 @@ pub(crate) async fn nobody_sees_what_belongs_to_another(engine: &impl Engine) {
     assert_eq!(holding(&*store, &bob, "secret").await, ["secret of bob"]);
     let keys = holders(&evidence(&*store, &ann, &["secret"]).await);
     assert_eq!(keys.len(), 1);
-    assert_eq!(store.memories_by_key(&Selection::of(&bob), keys).await, Ok(vec![None]));
+    assert_eq!(found(&*store, &bob, keys).await, []);
     // Each has a first one.
     assert_eq!(hers.number, 1);
     assert_eq!(store.forget_memory(&bob, 1, "m", NOW).await, Ok(Forgotten::Now));
@@ -182,16 +186,9 @@ pub(crate) async fn keys_give_records_in_their_order(engine: &impl Engine) {
     let mut keys = holders(&found_by);
     keys.sort_unstable_by(|a, b| b.cmp(a));
     assert_eq!(texts(found(&*store, &ann, keys.clone()).await), ["x 3", "x 2", "x 1"]);
-    // One that was forgotten meanwhile leaves its place empty.
+    // One that was forgotten meanwhile is left out.
     store.forget_memory(&ann, 2, "m", NOW).await.unwrap();
-    let there: Vec<bool> = store
-        .memories_by_key(&Selection::of(&ann), keys)
-        .await
-        .unwrap()
-        .iter()
-        .map(Option::is_some)
-        .collect();
-    assert_eq!(there, [true, false, true]);
+    assert_eq!(texts(found(&*store, &ann, keys).await), ["x 3", "x 1"]);
 }
 
 pub(crate) async fn a_number_is_never_given_twice(engine: &impl Engine) {

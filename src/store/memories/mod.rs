@@ -70,22 +70,24 @@ pub struct Changed {
     pub memories: u64,
 }
 
+/// Chooses memories by their [`Evidence::keys`], with a score for each.
+pub type Rank = Box<dyn FnOnce(&[Evidence]) -> Vec<(i64, f64)> + Send>;
+
 /// Long-term memory, one person apart from the other.
 #[async_trait]
 pub trait MemoryStore {
     /// Keeps memories, all or none.
     async fn add_memories(&self, scope: &Scope, memories: Vec<NewMemory>) -> Result<Vec<Stored>>;
 
-    /// What is known about a question of the memories selected, owner by owner.
-    async fn evidence(&self, selection: &Selection, asked: Asked) -> Result<Vec<Evidence>>;
-
-    /// The memories with these [`Evidence::keys`], in the same order; `None`: not, or no
-    /// longer, selected.
-    async fn memories_by_key(
+    /// Of the memories selected those that `rank` chooses, with its scores, in its order. It is told
+    /// what is known of the question, owner by owner, and runs beside the store, not on an async
+    /// thread.
+    async fn find_memories(
         &self,
         selection: &Selection,
-        keys: Vec<i64>,
-    ) -> Result<Vec<Option<MemoryRecord>>>;
+        asked: Asked,
+        rank: Rank,
+    ) -> Result<Vec<(MemoryRecord, f64)>>;
 
     /// A part of the memories selected, newest first.
     async fn select_memories(&self, selection: &Selection, part: Part)

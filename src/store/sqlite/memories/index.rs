@@ -21,8 +21,7 @@ const CAPACITY: u64 = 64 << 20;
 const IDLE: Duration = Duration::from_secs(600);
 
 /// The postings of a term among the memories that came after one. Its plan is tested.
-pub(in crate::store::sqlite) const POSTINGS: &str =
-    "SELECT memory, frequency, length FROM postings
+pub(in crate::store::sqlite) const POSTINGS: &str = "SELECT memory, frequency, length FROM postings
      WHERE owner = ?1 AND term = ?2 AND memory > ?3 ORDER BY memory";
 
 /// The turns of an owner's conversations that came after one. Its plan is tested.
@@ -411,14 +410,14 @@ mod tests {
                     let vector = model.map(|model| (models[usize::from(model)], vec![0.6, 0.8]));
                     let asked = Asked { terms: vec![WORDS[word].into()], vector };
                     let selection = Selection::of(&person(who));
-                    let warm = store.evidence(&selection, asked.clone()).await.unwrap();
-                    let cold: Vec<Evidence> = store
-                        .readers
-                        .read(move |c| {
-                            evidence::evidence(c, &Indexes::default(), &selection, &asked)
-                        })
-                        .await
-                        .unwrap();
+                    let kept = Arc::clone(&store.indexes);
+                    let of = move |c: &Connection, indexes: &Indexes| {
+                        evidence::evidence(c, indexes, &selection, &asked)
+                    };
+                    let read =
+                        move |c: &Connection| Ok((of(c, &kept)?, of(c, &Indexes::default())?));
+                    let (warm, cold): (Vec<Evidence>, Vec<Evidence>) =
+                        store.readers.read(read).await.unwrap();
                     assert_eq!(warm, cold, "step {at}");
                 }
             }

@@ -20,8 +20,8 @@ pub(super) use self::index::Indexes;
 pub(super) use self::index::{POSTINGS, TURNS, VECTORS};
 use super::{SqliteStore, conversation, owners, reminders};
 use crate::store::{
-    Arrival, Asked, Change, Changed, Edit, Enough, EntitySummary, Evidence, Forgotten, Kept,
-    MemoryRecord, MemoryStore, NewMemory, Part, Profile, Result, Scope, Selection, Stored,
+    Arrival, Asked, Change, Changed, Edit, Enough, EntitySummary, Forgotten, Kept, MemoryRecord,
+    MemoryStore, NewMemory, Part, Profile, Rank, Result, Scope, Selection, Stored,
 };
 
 /// Keeps memories of an owner.
@@ -46,19 +46,20 @@ impl MemoryStore for SqliteStore {
             .await
     }
 
-    async fn evidence(&self, selection: &Selection, asked: Asked) -> Result<Vec<Evidence>> {
-        let selection = selection.clone();
-        let indexes = Arc::clone(&self.indexes);
-        self.readers.read(move |c| evidence::evidence(c, &indexes, &selection, &asked)).await
-    }
-
-    async fn memories_by_key(
+    async fn find_memories(
         &self,
         selection: &Selection,
-        keys: Vec<i64>,
-    ) -> Result<Vec<Option<MemoryRecord>>> {
+        asked: Asked,
+        rank: Rank,
+    ) -> Result<Vec<(MemoryRecord, f64)>> {
         let selection = selection.clone();
-        self.readers.read(move |c| reading::by_key(c, &selection, &keys)).await
+        let indexes = Arc::clone(&self.indexes);
+        self.readers
+            .read(move |c| {
+                let found = rank(&evidence::evidence(c, &indexes, &selection, &asked)?);
+                reading::by_key(c, &selection, &found)
+            })
+            .await
     }
 
     async fn select_memories(

@@ -12,22 +12,27 @@ pub(super) const COLUMNS: &str = "m.id, m.number, m.text, o.user_id, m.agent_id,
      m.actor_id, m.role, m.metadata, m.categories, m.expires_on, m.source, m.created_at, \
      m.updated_at, m.superseded_at, m.superseded_by";
 
+/// The records of keys, with their scores; one that was forgotten meanwhile is not there.
 pub(super) fn by_key(
     c: &Connection,
     selection: &Selection,
-    keys: &[i64],
-) -> rusqlite::Result<Vec<Option<MemoryRecord>>> {
+    found: &[(i64, f64)],
+) -> rusqlite::Result<Vec<(MemoryRecord, f64)>> {
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
     let Condition { text, mut values } = Condition::of(selection);
     let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE {text} AND m.key = ?");
     let mut find = c.prepare_cached(&sql)?;
     let key_at = values.len();
     values.push(rusqlite::types::Value::Null);
-    keys.iter()
-        .map(|key| {
-            values[key_at] = (*key).into();
-            find.query_row(params_from_iter(&values), record).optional()
-        })
-        .collect()
+    let mut records = Vec::with_capacity(found.len());
+    for (key, score) in found {
+        values[key_at] = (*key).into();
+        let record = find.query_row(params_from_iter(&values), record).optional()?;
+        records.extend(record.map(|record| (record, *score)));
+    }
+    Ok(records)
 }
 
 pub(super) fn select(
