@@ -7,14 +7,18 @@
 //! ours: questions are asked once before they are measured, and their vectors kept. `memory_peer.py`
 //! tells the peer's median with and without it.
 
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::caller::Caller;
+use crate::resident::resident;
 use crate::statistics::{median, millis, quantile};
 use crate::support::daemon::Daemon;
 use crate::support::model::{KEY, Model};
@@ -31,7 +35,10 @@ const QUESTIONS: usize = 60;
 /// Connections that add, and what each adds.
 const ADDERS: (usize, usize) = (32, 300);
 /// Longest that vectors may take.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(3_600);
+/// Memories of many people.
+const MANY: usize = 1_000_000;
+const PEOPLE: usize = 20_000;
 
 const PLACES: [&str; 8] = ["杭州", "上海", "北京", "深圳", "成都", "Berlin", "Paris", "Tokyo"];
 const THINGS: [&str; 10] = [
@@ -67,33 +74,42 @@ fn post(path: &str, body: &Value) -> Vec<u8> {
     .into_bytes()
 }
 
-fn search(number: usize) -> Vec<u8> {
-    let body = json!({"query": question(number), "filters": {"user_id": "ann"}, "top_k": 10});
+fn search(person: &str, number: usize) -> Vec<u8> {
+    let body = json!({"query": question(number), "filters": {"user_id": person}, "top_k": 10});
     post("/v3/memories/search/", &body)
 }
 
 /// A file of memories, as `dingbot memory import` reads it.
-fn export(folder: &Path, count: usize) -> PathBuf {
-    let mut lines = vec![json!({"dingbot_export": 1}).to_string()];
-    lines.extend((0..count).map(|number| {
+fn export(folder: &Path, count: usize, person: impl Fn(usize) -> String) -> PathBuf {
+    let file = folder.join("memories.jsonl");
+    let mut lines = BufWriter::new(File::create(&file).unwrap());
+    writeln!(lines, "{}", json!({"dingbot_export": 1})).unwrap();
+    for number in 0..count {
         let id = uuid::Uuid::from_u128(number as u128 + 1).to_string();
         let at = jiff::Timestamp::from_second(1_790_000_000 + number as i64).unwrap();
-        json!({"id": id, "memory": text(number), "user_id": "ann", "created_at": at, "updated_at": at})
-            .to_string()
-    }));
-    let file = folder.join("memories.jsonl");
-    std::fs::write(&file, lines.join("\n")).unwrap();
+        let memory = json!({
+            "id": id,
+            "memory": text(number),
+            "user_id": person(number),
+            "created_at": at,
+            "updated_at": at,
+        });
+        writeln!(lines, "{memory}").unwrap();
+    }
+    lines.flush().unwrap();
     file
 }
 
-async fn searches(daemon: &Daemon) -> Vec<f64> {
+/// How long searches take, each of another of so many people.
+async fn searches(daemon: &Daemon, people: usize) -> Vec<f64> {
     let mut caller = Caller::connect(daemon.address()).await;
     for number in 0..QUESTIONS {
-        assert_eq!(caller.exchange(&search(number)).await, 200);
+        assert_eq!(caller.exchange(&search(&person(0), number)).await, 200);
     }
     let mut times = Vec::with_capacity(SEARCHES);
     for number in 0..SEARCHES {
-        let request = search(number % QUESTIONS);
+        // A prime that divides no number of people: nobody comes twice before all came.
+        let request = search(&person(number * 7_919 % people), number % QUESTIONS);
         let asked = Instant::now();
         assert_eq!(caller.exchange(&request).await, 200);
         times.push(millis(asked.elapsed()));
@@ -101,16 +117,20 @@ async fn searches(daemon: &Daemon) -> Vec<f64> {
     times
 }
 
-async fn with_memories(settings: Settings, count: usize) -> Daemon {
+fn person(number: usize) -> String {
+    format!("user{number}")
+}
+
+async fn with_memories(settings: Settings, count: usize, people: usize) -> Daemon {
     let daemon = Daemon::start(settings).await;
-    let file = export(&daemon.state_directory(), count);
+    let file = export(&daemon.state_directory(), count, |number| person(number % people));
     daemon.command(&["memory", "import", file.to_str().unwrap()]).await;
     daemon
 }
 
 /// Waits until every memory has its vector.
 async fn has_vectors(model: &Model, count: usize) {
-    let made = || model.embeddings().texts.load(std::sync::atomic::Ordering::Relaxed) >= count;
+    let made = || model.embeddings().texts.load(Ordering::Relaxed) >= count;
     let wait = async {
         while !made() {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -150,19 +170,29 @@ async fn peer(model: &Model, count: usize) -> Option<Value> {
     figures
 }
 
+/// An endpoint for embeddings.
+async fn endpoint() -> Model {
+    let model = Model::start().await;
+    model.embeddings().dimensions.store(DIMENSIONS, Ordering::Relaxed);
+    model.embeddings().most_texts.store(32, Ordering::Relaxed);
+    model
+}
+
+/// A daemon that recalls by meaning, too.
+fn by_meaning(settings: Settings, model: &Model) -> Settings {
+    settings
+        .text("llm.embedding.base_url", &model.base())
+        .text("llm.embedding.api_key", KEY)
+        .text("llm.embedding.model", "text-embedding-simulated")
+}
+
 pub(crate) async fn measure(table: &mut Table) {
     for count in SIZES {
-        let lexical = searches(&with_memories(Settings::bare(), count).await).await;
-        let model = Model::start().await;
-        model.embeddings().dimensions.store(DIMENSIONS, std::sync::atomic::Ordering::Relaxed);
-        model.embeddings().most_texts.store(32, std::sync::atomic::Ordering::Relaxed);
-        let endpoint = Settings::bare()
-            .text("llm.embedding.base_url", &model.base())
-            .text("llm.embedding.api_key", KEY)
-            .text("llm.embedding.model", "text-embedding-simulated");
-        let daemon = with_memories(endpoint, count).await;
+        let lexical = searches(&with_memories(Settings::bare(), count, 1).await, 1).await;
+        let model = endpoint().await;
+        let daemon = with_memories(by_meaning(Settings::bare(), &model), count, 1).await;
         has_vectors(&model, count).await;
-        let fused = searches(&daemon).await;
+        let fused = searches(&daemon, 1).await;
         drop(daemon);
         let peer = peer(&model, count).await;
         let of_peer = |name: &str| {
@@ -197,6 +227,47 @@ pub(crate) async fn measure(table: &mut Table) {
          HTTP; vectors of {DIMENSIONS} numbers. The peer is called in its own process, and its time \
          has the call for the vector of the question, which the endpoint answers at once."
     ));
+}
+
+/// What the whole store costs who asks for a little of it. It takes half an hour.
+pub(crate) async fn measure_many(table: &mut Table) {
+    let model = endpoint().await;
+    let mut daemon = with_memories(Settings::bare(), MANY, PEOPLE).await;
+    // What was read while it was filled is not what it needs.
+    daemon.restart().await;
+    of_many(table, "by words", &searches(&daemon, PEOPLE).await, &daemon);
+    daemon.restart_with(by_meaning(Settings::bare(), &model)).await;
+    has_vectors(&model, MANY).await;
+    daemon.restart_with(by_meaning(Settings::bare(), &model)).await;
+    of_many(table, "by words and meaning", &searches(&daemon, PEOPLE).await, &daemon);
+    table.note(format!(
+        "Many memories: {MANY} of {PEOPLE} people, {SEARCHES} searches, nobody asked about twice; \
+         vectors of {DIMENSIONS} numbers."
+    ));
+}
+
+fn of_many(table: &mut Table, name: &str, times: &[f64], daemon: &Daemon) {
+    table.add(Row {
+        measurement: format!("search of {MANY} memories of {PEOPLE} people {name}, p99"),
+        unit: "ms",
+        dingbot: quantile(times, 0.99),
+        peer: None,
+        target: Target::AtMost(10.0),
+    });
+    table.add(Row {
+        measurement: "the same, p50".into(),
+        unit: "ms",
+        dingbot: median(times),
+        peer: None,
+        target: Target::None,
+    });
+    table.add(Row {
+        measurement: "resident memory after it".into(),
+        unit: "MiB",
+        dingbot: resident(daemon.pid(), "VmRSS:"),
+        peer: None,
+        target: Target::None,
+    });
 }
 
 async fn add(table: &mut Table, peer: Option<(String, f64)>) {

@@ -105,7 +105,8 @@ pub(crate) async fn measure(table: &mut Table) {
 }
 
 /// A field of `/proc/PID/status`, in MiB.
-fn resident(pid: i32, field: &str) -> f64 {
+/// A figure of a process in MiB, by its name in `/proc/PID/status`.
+pub(crate) fn resident(pid: i32, field: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().unwrap();
