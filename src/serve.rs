@@ -27,6 +27,7 @@ use crate::bot::Inbox;
 use crate::config::{Settings, Sources};
 use crate::http::{self, accept, listener};
 use crate::llm::EmbeddingModel;
+use crate::memory::indexing;
 use crate::memory::meaning::{self, Meaning};
 use crate::service::control::{self, ControlSocket, Request};
 use crate::service::notify::Notifier;
@@ -117,6 +118,8 @@ pub async fn run(start: Start, announce: impl FnOnce(&[SocketAddr])) -> anyhow::
     tasks.spawn("reminders", house.reminders.run(stops.bot.clone()));
     tasks.spawn("settler", house.settler.run(stops.bot.clone()));
     tasks.spawn("learner", house.learner.run(stops.bot.clone()));
+    let kept = Arc::clone(&store) as Arc<dyn Store>;
+    tasks.spawn("indexing", indexing::run(kept, stops.bot.clone()));
     tasks.spawn("keys", house.keyring.run(stops.service.clone()));
     tasks.spawn("housekeeping", house.housekeeping.run(stops.bot.clone()));
     if let Some(meaning) = meaning {

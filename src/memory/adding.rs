@@ -132,11 +132,10 @@ fn made_of(addition: Addition) -> Vec<NewMemory> {
         let text: String = text.chars().take(MAX_STATEMENT_CHARS).collect();
         Some(NewMemory {
             role: Some(said.role),
-            actor_id: said.name,
             metadata: metadata.clone(),
             expires_on,
             created_at: said_at,
-            ..new(&text)
+            ..new(&text, said.name)
         })
     });
     kept.collect()

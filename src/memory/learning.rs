@@ -252,14 +252,13 @@ impl Memory {
                 }
                 let text: String = statement.text.chars().take(MAX_STATEMENT_CHARS).collect();
                 made.push(NewMemory {
-                    actor_id: speaker.map(str::to_owned),
                     role: Some("user".into()),
                     metadata: lesson.metadata.clone(),
                     expires_on: lesson.expires_on,
                     source: lesson.source.as_deref().map(|source| part_of(source, made.len())),
                     supersedes,
                     created_at: lesson.said_at,
-                    ..new(&text)
+                    ..new(&text, speaker.map(str::to_owned))
                 });
             }
         }

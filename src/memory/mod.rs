@@ -12,6 +12,7 @@
 pub mod adding;
 pub mod extraction;
 pub mod filter;
+pub mod indexing;
 pub mod learning;
 mod likeness;
 pub mod meaning;
@@ -40,6 +41,7 @@ use crate::telemetry::metrics::Metrics;
 use self::adding::{Addition, Said};
 use self::learning::Lessons;
 use self::meaning::Meaning;
+use self::ranking::Question;
 pub use crate::store::{MemoryRecord, Scope};
 
 /// Longest statement kept, in characters; what is longer is a document, not a fact about somebody.
@@ -194,7 +196,7 @@ impl Memory {
         let memory = NewMemory {
             source: Some(said.source.to_owned()),
             created_at: said.said_at,
-            ..new(&text)
+            ..new(&text, None)
         };
         self.add(scope, vec![memory]).await.map(|mut stored| stored.remove(0))
     }
@@ -255,8 +257,10 @@ impl Memory {
         if terms.is_empty() && vector.is_none() {
             return Ok(Vec::new());
         }
-        let rank = move |evidence: &[Evidence]| ranking::best(evidence, &weights, limit);
-        let asked = Asked { terms, vector };
+        let asked = Asked { terms: terms.clone(), vector };
+        let rank = move |evidence: &[Evidence]| {
+            ranking::best(evidence, &Question { terms: &terms, weights: &weights }, limit)
+        };
         let found = self.store.find_memories(selection, asked, Box::new(rank)).await?;
         Ok(found.into_iter().map(|(record, score)| Recalled { record, score }).collect())
     }
@@ -356,17 +360,14 @@ impl Memory {
     }
 }
 
-/// A text with the terms it is found by.
-pub fn with_terms(text: &str) -> (String, Vec<(String, u32)>) {
-    (text.to_owned(), terms::counted(text))
-}
-
-/// A memory of a text, with a UUID and the terms it is found by; the rest is the caller's.
-pub fn new(text: &str) -> NewMemory {
+/// A memory of a text that an actor said, or the person of the scope, with a UUID and what it is found
+/// by; the rest is the caller's.
+pub fn new(text: &str, actor_id: Option<String>) -> NewMemory {
     NewMemory {
         id: Uuid::now_v7().to_string(),
         text: text.to_owned(),
-        terms: terms::counted(text),
+        words: terms::words(text, actor_id.as_deref()),
+        actor_id,
         ..NewMemory::default()
     }
 }

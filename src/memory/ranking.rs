@@ -8,6 +8,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use super::terms;
 use crate::store::{Evidence, Posting};
 
 /// How soon another occurrence of a term adds little.
@@ -27,18 +28,28 @@ const FAR_BY_MEANING: f64 = 0.075;
 /// place, which says nearly the same words, yet before what has nothing to do with the question.
 const DEMOTED: f64 = 0.5;
 
+/// What a memory keeps of its score when the question names people and none of them speaks in it.
+const OTHERS: f64 = 0.87;
+
 /// The nearness in meaning of a memory that has no vector yet: the greatest and the least of several
 /// pass it over, and whatever is added to it, it stays.
 const UNKNOWN: f64 = f64::NAN;
 
-/// The best memories of all owners, best first; of equals the newer one first. `weights` are those
-/// of the question's terms.
+/// What is asked, as ranking sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// Its terms, as the evidence has them.
+    pub terms: &'a [String],
+    /// What each weighs.
+    pub weights: &'a [f64],
+}
+
+/// The best memories of all owners, best first; of equals the newer one first.
 ///
 /// Of each the key, and how well it fits, from 0 to 1: a score compares the memories of one owner for
 /// one question, of whom the best has 1.
-pub fn best(evidence: &[Evidence], weights: &[f64], limit: usize) -> Vec<(i64, f64)> {
-    let mut ranked: Vec<(i64, f64)> =
-        evidence.iter().flat_map(|it| of_owner(it, weights)).collect();
+pub fn best(evidence: &[Evidence], asked: &Question<'_>, limit: usize) -> Vec<(i64, f64)> {
+    let mut ranked: Vec<(i64, f64)> = evidence.iter().flat_map(|it| of_owner(it, asked)).collect();
     let order = |(one, score): &(i64, f64), (other, others): &(i64, f64)| -> Ordering {
         others.total_cmp(score).then_with(|| other.cmp(one))
     };
@@ -50,8 +61,8 @@ pub fn best(evidence: &[Evidence], weights: &[f64], limit: usize) -> Vec<(i64, f
     ranked
 }
 
-fn of_owner(evidence: &Evidence, weights: &[f64]) -> Vec<(i64, f64)> {
-    let rarity = rarity(evidence, weights);
+fn of_owner(evidence: &Evidence, asked: &Question<'_>) -> Vec<(i64, f64)> {
+    let rarity = rarity(evidence, asked.weights);
     let mut words = bm25(evidence, &rarity);
     leave_out(&mut words, evidence);
     let best = words.iter().copied().fold(0.0, f64::max);
@@ -79,10 +90,29 @@ fn of_owner(evidence: &Evidence, weights: &[f64]) -> Vec<(i64, f64)> {
     for (old, new) in &evidence.replaced {
         scores[*new as usize] = scores[*new as usize].max(scores[*old as usize]);
     }
+    prefer_named(&mut scores, evidence, asked.terms);
     for memory in &evidence.demoted {
         scores[*memory as usize] *= DEMOTED;
     }
     evidence.keys.iter().copied().zip(scores).filter(|(_, score)| *score > 0.0).collect()
+}
+
+/// Who asks what Anna thinks means what Anna said rather than what was said to her.
+fn prefer_named(scores: &mut [f64], evidence: &Evidence, asked: &[String]) {
+    let is_named = |name: &String| {
+        terms::counted(name).iter().all(|(term, _)| asked.iter().any(|asked| asked == term))
+    };
+    let named: Vec<bool> = evidence.names.iter().map(is_named).collect();
+    if !named.contains(&true) {
+        return;
+    }
+    let mut said = vec![false; scores.len()];
+    for (memory, name) in &*evidence.speakers {
+        said[*memory as usize] = named[*name as usize];
+    }
+    for (score, said) in scores.iter_mut().zip(said) {
+        *score *= if said { 1.0 } else { OTHERS };
+    }
 }
 
 /// What words count beside meaning: how much of the question's words the best match has.
@@ -182,7 +212,7 @@ mod tests {
         }
     }
 
-    const EVEN: &[f64] = &[1.0, 1.0];
+    const EVEN: &Question<'_> = &Question { terms: &[], weights: &[1.0, 1.0] };
 
     fn keys(ranked: &[(i64, f64)]) -> Vec<i64> {
         ranked.iter().map(|it| it.0).collect()
@@ -198,7 +228,7 @@ mod tests {
     fn a_known_value() {
         // ln(1 + (2 - 1 + 0.5) / (1 + 0.5)) * 1 * 2.2 / (1 + 1.2) = ln 2
         let found = evidence(2, 8, &[(0, 1, 1, 4)]);
-        let scores = bm25(&found, &rarity(&found, EVEN));
+        let scores = bm25(&found, &rarity(&found, EVEN.weights));
         assert!((scores[1] - std::f64::consts::LN_2).abs() < 1e-12);
     }
 
@@ -257,7 +287,7 @@ mod tests {
         let mut found = evidence(100, 1_000, &[(0, 1, 1, 10)]);
         found.postings.resize(31, Arc::default());
         found.similar = vec![(1, 0.2), (2, 0.9)];
-        assert_eq!(keys(&best(&[found], &[1.0; 31], 1)), [2]);
+        assert_eq!(keys(&best(&[found], &Question { terms: &[], weights: &[1.0; 31] }, 1)), [2]);
     }
 
     #[test]
@@ -269,6 +299,21 @@ mod tests {
         let ranked = best(&[found], EVEN, 5);
         assert_eq!(keys(&ranked), [1, 2]);
         assert!(ranked[1].1 < 0.5);
+    }
+
+    #[test]
+    fn what_somebody_named_said_comes_before_what_was_said_to_them() {
+        let mut found = evidence(3, 30, &[(0, 0, 1, 10), (0, 1, 1, 10)]);
+        assert_eq!(keys(&best(&[found.clone()], EVEN, 5)), [1, 0]);
+        found.names = Arc::new(vec!["Bob".into(), "Anna Li".into()]);
+        found.speakers = Arc::new(vec![(0, 1), (1, 0)]);
+        let named = |terms: &[&str]| {
+            let terms: Vec<String> = terms.iter().map(|term| (*term).to_owned()).collect();
+            keys(&best(&[found.clone()], &Question { terms: &terms, ..*EVEN }, 5))
+        };
+        assert_eq!(named(&["anna", "li"]), [0, 1]);
+        assert_eq!(named(&["anna", "bob"]), [1, 0]);
+        assert_eq!(named(&["anna"]), [1, 0]);
     }
 
     #[test]

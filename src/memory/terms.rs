@@ -10,6 +10,7 @@ use rust_stemmers::{Algorithm, Stemmer};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::language::is_han;
+use crate::store::Words;
 
 /// Words too common in English to tell one memory from another.
 const STOP_WORDS: &[&str] = &[
@@ -19,6 +20,9 @@ const STOP_WORDS: &[&str] = &[
     "there", "these", "they", "this", "to", "was", "we", "were", "what", "when", "where", "which",
     "who", "will", "with", "you", "your",
 ];
+
+/// Longest name, in characters.
+const MOST_OF_NAME: usize = 30;
 
 /// What a character weighs beside a pair.
 const SINGLE: f64 = 0.5;
@@ -49,6 +53,23 @@ pub fn counted(text: &str) -> Vec<(String, u32)> {
     }
     let counts = if counts.is_empty() { common } else { counts };
     counts.into_iter().collect()
+}
+
+/// By what a text is found that `actor` said, or the person it is kept for.
+pub fn words(text: &str, actor: Option<&str>) -> Words {
+    let speaker = said_by(text).or(actor).map(str::to_owned);
+    Words { terms: counted(text), speaker }
+}
+
+/// Who speaks in a text, if it says so as transcripts do: `Anna: I am off`, `小王：我请假`.
+fn said_by(text: &str) -> Option<&str> {
+    let at = text.find([':', '：'])?;
+    let (name, rest) = text.split_at(at);
+    let said = rest.strip_prefix('：').or_else(|| rest[1..].strip_prefix(' '))?;
+    let is_name = |c: char| c.is_alphabetic() || matches!(c, ' ' | '.' | '\'' | '-' | '·');
+    let starts = name.chars().next().is_some_and(|c| is_han(c) || c.is_uppercase());
+    let short = name.chars().count() <= MOST_OF_NAME && name.split(' ').count() <= 3;
+    (starts && short && name.chars().all(is_name) && !said.trim().is_empty()).then_some(name)
 }
 
 /// The terms of a question, with what each weighs: what is said again and again is meant, though
@@ -186,6 +207,32 @@ mod tests {
         assert!(terms("mail bob@example.com.").contains(&"bob@example.com".to_owned()));
         assert!(terms("版本3.14发布").contains(&"3.14".to_owned()));
         assert!(!terms("A-1024").contains(&"a-1025".to_owned()));
+    }
+
+    #[test]
+    fn who_speaks_is_known_from_a_transcript() {
+        let speaker = |text: &str| words(text, None).speaker;
+        for (text, name) in [
+            ("Anna: I am off on Friday", "Anna"),
+            ("Anna Li: yes", "Anna Li"),
+            ("小王：我明天请假", "小王"),
+            ("Øyvind: hei", "Øyvind"),
+        ] {
+            assert_eq!(speaker(text).as_deref(), Some(name), "{text}");
+        }
+        for text in [
+            "http://example.com is down",
+            "the port is: 8080",
+            "at 10:30 we meet",
+            "C:\\temp",
+            "Anna:",
+            "：空",
+            "",
+        ] {
+            assert_eq!(speaker(text), None, "{text}");
+        }
+        assert_eq!(words("I am off", Some("bob")).speaker.as_deref(), Some("bob"));
+        assert_eq!(words("Anna: I am off", Some("bob")).speaker.as_deref(), Some("Anna"));
     }
 
     #[test]

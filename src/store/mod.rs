@@ -31,7 +31,8 @@ use memories::person;
 pub use memories::{
     Arrival, Asked, BadId, Change, Changed, Edit, Enough, Entity, EntitySummary, Event, Evidence,
     Feedback, Field, Filter, Forgotten, Kept, MemoryRecord, MemoryStore, ModelId, NewMemory, Order,
-    Part, Posting, Profile, Rank, Scope, Selection, Stored, Test, Unembedded, VectorStore,
+    Part, Posting, Profile, Rank, Scope, Selection, Stored, Test, Unembedded, Unindexed,
+    VectorStore, Words,
 };
 pub use outbox::{Delivery, NewDelivery, Once, OutboxDepth, OutboxId, OutboxState, OutboxStore};
 pub use reminders::{NewReminder, Reminder, ReminderStore};

@@ -86,7 +86,7 @@ fn memory(person: usize, number: usize) -> NewMemory {
     };
     NewMemory {
         id: uuid::Uuid::now_v7().to_string(),
-        terms: terms::counted(&text),
+        words: terms::words(&text, None),
         text,
         source: Some(format!("fill:{number}")),
         created_at: 1_790_000_000_000,

@@ -9,7 +9,7 @@ use super::messages::without_ids;
 use super::searches::Unscoped;
 use super::{Answer, Call, MemoryApi, ok, records, said};
 use crate::memory::filter::Dialect;
-use crate::memory::{self, MAX_STATEMENT_CHARS, MemoryRecord};
+use crate::memory::{MAX_STATEMENT_CHARS, MemoryRecord, terms};
 use crate::store::{Edit, Feedback, Field, Filter, Scope, Selection, Test};
 
 /// Most memories of a batch.
@@ -67,7 +67,10 @@ impl MemoryApi {
             None => fields.text("data")?,
         };
         let edit = Edit {
-            text: text.map(statement).transpose()?.map(memory::with_terms),
+            text: text
+                .map(statement)
+                .transpose()?
+                .map(|text| (text.to_owned(), terms::words(text, None))),
             metadata: fields.object("metadata")?.map(without_ids),
             expires_on: fields.date("expiration_date")?,
             created_at: fields.millis("timestamp", self.memory.zone())?,

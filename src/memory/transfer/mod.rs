@@ -212,8 +212,8 @@ impl Memory {
     /// Brings memories in, all or none.
     pub async fn import(&self, memories: Vec<Kept>) -> Result<Vec<Arrival>> {
         let memories = memories.into_iter().map(|kept| {
-            let terms = terms::counted(&kept.memory.text);
-            (kept, terms)
+            let words = terms::words(&kept.memory.text, kept.memory.actor_id.as_deref());
+            (kept, words)
         });
         let arrivals = self.store.import_memories(memories.collect()).await?;
         let new = arrivals.iter().filter(|it| **it == Arrival::New).count();

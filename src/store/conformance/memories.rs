@@ -3,7 +3,7 @@
 use super::{Engine, NOW, memory, reminder, turn};
 use crate::store::{
     Asked, Continuation, Entity, Evidence, Forgotten, MemoryRecord, NewMemory, Part, Scope,
-    Selection, Store, StoreError, Stored, TurnRole,
+    Selection, Store, StoreError, Stored, TurnRole, Words,
 };
 
 fn person(user_id: &str) -> Scope {
@@ -153,7 +153,7 @@ pub(crate) async fn statistics_count_what_is_kept(engine: &impl Engine) {
     let ann = person("ann");
     assert_eq!(evidence(&*store, &ann, &["tea"]).await, Evidence::default());
     let mut twice = memory("green tea");
-    twice.terms = vec![("green".into(), 1), ("tea".into(), 2)];
+    twice.words.terms = vec![("green".into(), 1), ("tea".into(), 2)];
     let first = keep(&*store, &ann, twice).await;
     keep(&*store, &ann, memory("black tea please")).await;
     let seen = evidence(&*store, &ann, &["nothing", "tea", "green"]).await;
@@ -302,7 +302,7 @@ pub(crate) async fn a_text_comes_back_as_it_was_said(engine: &impl Engine) {
     let text = "我对花生过敏 🥜\n\t'; DROP TABLE memories; --\u{0}\u{feff}";
     let new = NewMemory {
         text: text.into(),
-        terms: vec![("花生".into(), 1), ("'\u{0}".into(), 2)],
+        words: Words { terms: vec![("花生".into(), 1), ("'\u{0}".into(), 2)], speaker: None },
         actor_id: Some("bob".into()),
         role: Some("user".into()),
         metadata: serde_json::json!({"键": {"a": [1, null, "\u{0}"]}}).as_object().cloned(),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::{
     Answered, InboxId, NewDelivery, NewMemory, NewMessage, NewReminder, NewTurn, Store, TurnRole,
+    Words,
 };
 
 /// A place in which an engine keeps one store.
@@ -171,7 +172,10 @@ pub(crate) fn memory(text: &str) -> NewMemory {
     NewMemory {
         id: format!("id of {text}"),
         text: text.into(),
-        terms: text.split(' ').map(|word| (word.to_owned(), 1)).collect(),
+        words: Words {
+            terms: text.split(' ').map(|word| (word.to_owned(), 1)).collect(),
+            speaker: None,
+        },
         source: Some(format!("source of {text}")),
         created_at: NOW,
         ..NewMemory::default()

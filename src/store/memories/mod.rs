@@ -11,6 +11,7 @@ use async_trait::async_trait;
 pub use self::filter::{Field, Filter, Order, Test};
 pub use self::record::{
     Arrival, Change, Edit, EntitySummary, Event, Feedback, Kept, MemoryRecord, NewMemory, Stored,
+    Unindexed, Words,
 };
 pub(in crate::store) use self::scope::person;
 pub use self::scope::{BadId, Entity, Scope};
@@ -117,11 +118,14 @@ pub trait MemoryStore {
         limit: usize,
     ) -> Result<Vec<(i64, Kept)>>;
 
-    /// Brings memories in as they were, with the terms by which they are found; all or none.
-    async fn import_memories(
-        &self,
-        memories: Vec<(Kept, Vec<(String, u32)>)>,
-    ) -> Result<Vec<Arrival>>;
+    /// Brings memories in as they were, with what they are found by; all or none.
+    async fn import_memories(&self, memories: Vec<(Kept, Words)>) -> Result<Vec<Arrival>>;
+
+    /// Memories that are to be indexed anew, at most `limit`.
+    async fn unindexed(&self, limit: usize) -> Result<Vec<Unindexed>>;
+
+    /// Indexes memories anew. One that has gone or has another text by now is left as it is.
+    async fn index_memories(&self, memories: Vec<(Unindexed, Words)>) -> Result<()>;
 
     /// The entities that have memories, by kind and id.
     async fn entities(&self) -> Result<Vec<EntitySummary>>;

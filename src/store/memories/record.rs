@@ -12,8 +12,8 @@ pub struct NewMemory {
     pub id: String,
     /// The statement.
     pub text: String,
-    /// Its terms for lexical recall, with how often each occurs.
-    pub terms: Vec<(String, u32)>,
+    /// By what it is found.
+    pub words: Words,
     /// Who said it, when that is not the person of the scope.
     pub actor_id: Option<String>,
     /// The role it was said in, if one was named: `user` or `assistant`.
@@ -31,6 +31,26 @@ pub struct NewMemory {
     pub supersedes: Vec<String>,
     /// When it was said.
     pub created_at: i64,
+}
+
+/// By what a memory is found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Words {
+    /// Its terms, with how often each occurs.
+    pub terms: Vec<(String, u32)>,
+    /// Who speaks in it, if it says so or somebody else than the person of the scope said it.
+    pub speaker: Option<String>,
+}
+
+/// A memory of which nothing is known by which it is found, or only what an older program knew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unindexed {
+    /// The memory, by its key.
+    pub memory: i64,
+    /// Its text.
+    pub text: String,
+    /// Who said it, when that is not the person of the scope.
+    pub actor_id: Option<String>,
 }
 
 /// A memory that is kept.
@@ -79,8 +99,8 @@ pub struct MemoryRecord {
 /// A change of a memory; what is `None` stays.
 #[derive(Debug, Clone, Default)]
 pub struct Edit {
-    /// Another text, with its terms.
-    pub text: Option<(String, Vec<(String, u32)>)>,
+    /// Another text, with what it is found by.
+    pub text: Option<(String, Words)>,
     /// Keys to be put into the metadata.
     pub metadata: Option<Map<String, Value>>,
     /// Another last day; `Some(None)`: none.

@@ -80,6 +80,10 @@ pub struct Evidence {
     pub similar: Vec<(u32, f32)>,
     /// Turns of a conversation, each with the one that it followed.
     pub turns: Arc<Vec<(u32, u32)>>,
+    /// Memories in which somebody speaks who is named, each with the place of the name.
+    pub speakers: Arc<Vec<(u32, u32)>>,
+    /// The names of those who speak.
+    pub names: Arc<Vec<String>>,
     /// Of those selected the ones that were superseded, each with what took its place; in the order
     /// in which they came.
     pub replaced: Vec<(u32, u32)>,

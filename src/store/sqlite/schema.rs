@@ -88,14 +88,18 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), OpenErro
 
 /// Brings the file's layout up to date, each step in a transaction of its own.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    migrate_to(connection, NEWEST)
+}
+
+/// Brings the file's layout to this one, unless it has a newer one.
+pub(super) fn migrate_to(connection: &mut Connection, layout: i64) -> rusqlite::Result<()> {
     loop {
         // Immediate: of two programs that start together one migrates, the other finds it done.
         let step =
             connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let found: i64 = step.pragma_query_value(None, "user_version", |r| r.get(0))?;
-        let Some(sql) = usize::try_from(found).ok().and_then(|n| MIGRATIONS.get(n)) else {
-            return Ok(());
-        };
+        let next = usize::try_from(found).ok().filter(|_| found < layout);
+        let Some(sql) = next.and_then(|n| MIGRATIONS.get(n)) else { return Ok(()) };
         step.execute_batch(sql)?;
         step.pragma_update(None, "application_id", APPLICATION_ID)?;
         step.pragma_update(None, "user_version", found + 1)?;

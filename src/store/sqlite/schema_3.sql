@@ -19,6 +19,12 @@ CREATE TABLE api_keys (
     last_used_at INTEGER
 ) STRICT, WITHOUT ROWID;
 
+-- Who speaks in a memory, if it says so; and whether it is indexed as this program does it.
+ALTER TABLE memories ADD COLUMN speaker TEXT;
+ALTER TABLE memories ADD COLUMN indexed INTEGER;
+CREATE INDEX memories_speakers ON memories (owner, key, speaker) WHERE speaker IS NOT NULL;
+CREATE INDEX memories_unindexed ON memories (key) WHERE indexed IS NULL;
+
 -- What is kept of an owner's memories beside the file is read on from where it ends, as long as
 -- memories were only added, and vectors only for later memories than those that had one: these count
 -- everything else that was done to them.
@@ -27,7 +33,7 @@ ALTER TABLE owners ADD COLUMN reembedded INTEGER NOT NULL DEFAULT 0;
 CREATE TRIGGER memory_removed AFTER DELETE ON memories BEGIN
     UPDATE owners SET rewritten = rewritten + 1 WHERE id = old.owner;
 END;
-CREATE TRIGGER memory_rewritten AFTER UPDATE OF text, terms, follows ON memories BEGIN
+CREATE TRIGGER memory_rewritten AFTER UPDATE OF text, terms, follows, speaker ON memories BEGIN
     UPDATE owners SET rewritten = rewritten + 1 WHERE id = old.owner;
 END;
 CREATE TRIGGER vector_put BEFORE INSERT ON vectors

@@ -153,6 +153,8 @@ fn of_owner(
         terms: view.terms,
         postings: view.postings,
         turns: view.turns,
+        speakers: view.speakers,
+        names: view.names,
         ..Evidence::default()
     };
     if let (Some((_, vector)), Some(vectors)) = (&asked.vector, view.vectors) {

@@ -29,6 +29,11 @@ pub(in crate::store::sqlite) const TURNS: &str =
     "SELECT key, follows FROM memories WHERE owner = ?1 AND follows IS NOT NULL AND key > ?2
      ORDER BY key";
 
+/// Who speaks in an owner's memories that came after one. Its plan is tested.
+pub(in crate::store::sqlite) const SPEAKERS: &str =
+    "SELECT key, speaker FROM memories WHERE owner = ?1 AND speaker IS NOT NULL AND key > ?2
+     ORDER BY key";
+
 /// The vectors of an owner's memories that came after one. Its plan is tested.
 pub(in crate::store::sqlite) const VECTORS: &str = "SELECT memory, scale, numbers FROM vectors
      WHERE owner = ?1 AND model = ?2 AND memory > ?3 ORDER BY memory";
@@ -59,6 +64,8 @@ pub(super) struct View {
     pub(super) postings: Vec<Arc<Vec<Posting>>>,
     pub(super) vectors: Option<Arc<Vectors>>,
     pub(super) turns: Arc<Vec<(u32, u32)>>,
+    pub(super) speakers: Arc<Vec<(u32, u32)>>,
+    pub(super) names: Arc<Vec<String>>,
 }
 
 impl Indexes {
@@ -82,8 +89,9 @@ impl Indexes {
             let postings = postings.collect::<rusqlite::Result<_>>()?;
             let vectors = model.map(|model| index.vectors(&state, owner, model)).transpose()?;
             let turns = index.turns(&state, owner)?;
+            let (speakers, names) = index.speakers(&state, owner)?;
             let keys = Arc::clone(&index.keys);
-            let view = View { keys, terms: all_terms, postings, vectors, turns };
+            let view = View { keys, terms: all_terms, postings, vectors, turns, speakers, names };
             (view, state, index.bytes() != before)
         };
         if grown {
@@ -113,6 +121,8 @@ struct Index {
     keys: Arc<Vec<i64>>,
     postings: HashMap<String, Part<Posting>>,
     turns: Part<(u32, u32)>,
+    speakers: Part<(u32, u32)>,
+    names: Arc<Vec<String>>,
     vectors: Option<Arc<Vectors>>,
     /// Of all postings and the terms that they are of.
     postings_bytes: usize,
@@ -216,6 +226,36 @@ impl Index {
         Ok(Arc::clone(&self.turns.rows))
     }
 
+    /// Who speaks in which memory, by the places of the names, and the names.
+    #[expect(clippy::type_complexity, reason = "it is said in the sentence above")]
+    fn speakers(
+        &mut self,
+        c: &Connection,
+        owner: i64,
+    ) -> rusqlite::Result<(Arc<Vec<(u32, u32)>>, Arc<Vec<String>>)> {
+        if self.speakers.of < self.keys.len() {
+            let mut places = Places::after(&self.keys, self.speakers.of);
+            let mut find = c.prepare_cached(SPEAKERS)?;
+            let mut rows = find.query([owner, places.after])?;
+            let mut new = Vec::new();
+            while let Some(row) = rows.next()? {
+                let Some(memory) = places.of(row.get(0)?) else { continue };
+                let name = row.get_ref(1)?.as_str()?;
+                let known = self.names.iter().position(|it| it == name);
+                let place = known.unwrap_or_else(|| {
+                    Arc::make_mut(&mut self.names).push(name.to_owned());
+                    self.names.len() - 1
+                });
+                new.push((memory, place as u32));
+            }
+            self.speakers.of = self.keys.len();
+            if !new.is_empty() {
+                Arc::make_mut(&mut self.speakers.rows).extend(new);
+            }
+        }
+        Ok((Arc::clone(&self.speakers.rows), Arc::clone(&self.names)))
+    }
+
     /// The vectors of a model.
     fn vectors(
         &mut self,
@@ -245,6 +285,8 @@ impl Index {
         size_of::<Self>()
             + size_of_val(&**self.keys)
             + size_of_val(&**self.turns.rows)
+            + size_of_val(&**self.speakers.rows)
+            + self.names.iter().map(|name| size_of::<String>() + name.len()).sum::<usize>()
             + self.postings_bytes
             + vectors
     }
@@ -323,7 +365,7 @@ mod tests {
     use crate::store::conformance::memory;
     use crate::store::sqlite::tests::Place;
     use crate::store::{
-        Asked, Edit, Evidence, MemoryStore, Scope, Selection, Unembedded, VectorStore,
+        Asked, Edit, Evidence, MemoryStore, Scope, Selection, Unembedded, VectorStore, Words,
     };
 
     const WORDS: [&str; 4] = ["tea", "rice", "cat", "bus"];
@@ -380,6 +422,7 @@ mod tests {
                 Step::Say(who, bot) => {
                     let mut turn = memory(WORDS[usize::from(bot)]);
                     turn.role = Some(if bot { "assistant" } else { "user" }.into());
+                    turn.words.speaker = Some(WORDS[2 + usize::from(bot)].into());
                     turn.id = format!("m{at}");
                     ids.push(turn.id.clone());
                     store.add_memories(&person(who), vec![turn]).await.unwrap();
@@ -387,8 +430,8 @@ mod tests {
                 Step::Edit(which, word) => {
                     let Some(id) = pick(which) else { continue };
                     let text = WORDS[word].to_owned();
-                    let terms = vec![(text.clone(), 1)];
-                    let edit = Edit { text: Some((text, terms)), at, ..Edit::default() };
+                    let words = Words { terms: vec![(text.clone(), 1)], speaker: None };
+                    let edit = Edit { text: Some((text, words)), at, ..Edit::default() };
                     store.edit_memory(&id, edit).await.unwrap();
                 }
                 Step::Remove(which) => {

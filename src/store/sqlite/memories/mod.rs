@@ -17,11 +17,12 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use self::conditions::{Condition, FROM};
 pub(super) use self::index::Indexes;
 #[cfg(test)]
-pub(super) use self::index::{POSTINGS, TURNS, VECTORS};
+pub(super) use self::index::{POSTINGS, SPEAKERS, TURNS, VECTORS};
 use super::{SqliteStore, conversation, owners, reminders};
 use crate::store::{
     Arrival, Asked, Change, Changed, Edit, Enough, EntitySummary, Forgotten, Kept, MemoryRecord,
-    MemoryStore, NewMemory, Part, Profile, Rank, Result, Scope, Selection, Stored,
+    MemoryStore, NewMemory, Part, Profile, Rank, Result, Scope, Selection, Stored, Unindexed,
+    Words,
 };
 
 /// Keeps memories of an owner.
@@ -107,13 +108,22 @@ impl MemoryStore for SqliteStore {
         self.readers.read(move |c| transfer::export(c, &selection, after, limit)).await
     }
 
-    async fn import_memories(
-        &self,
-        memories: Vec<(Kept, Vec<(String, u32)>)>,
-    ) -> Result<Vec<Arrival>> {
+    async fn import_memories(&self, memories: Vec<(Kept, Words)>) -> Result<Vec<Arrival>> {
         self.writer
             .write(move |c| {
-                memories.iter().map(|(kept, terms)| transfer::import(c, kept, terms)).collect()
+                memories.iter().map(|(kept, words)| transfer::import(c, kept, words)).collect()
+            })
+            .await
+    }
+
+    async fn unindexed(&self, limit: usize) -> Result<Vec<Unindexed>> {
+        self.readers.read(move |c| reading::unindexed(c, limit)).await
+    }
+
+    async fn index_memories(&self, memories: Vec<(Unindexed, Words)>) -> Result<()> {
+        self.writer
+            .write(move |c| {
+                memories.iter().try_for_each(|(it, words)| writing::index_anew(c, it, words))
             })
             .await
     }

@@ -5,7 +5,9 @@ use serde_json::{Map, Value};
 
 use super::conditions::{Condition, FROM};
 use crate::store::memories::person;
-use crate::store::{Change, Entity, EntitySummary, Event, MemoryRecord, Part, Scope, Selection};
+use crate::store::{
+    Change, Entity, EntitySummary, Event, MemoryRecord, Part, Scope, Selection, Unindexed,
+};
 
 /// What [`record`] reads.
 pub(super) const COLUMNS: &str = "m.id, m.number, m.text, o.user_id, m.agent_id, m.app_id, m.run_id, \
@@ -66,6 +68,14 @@ pub(super) fn one(c: &Connection, id: &str) -> rusqlite::Result<Option<MemoryRec
     c.prepare_cached(&format!("SELECT {COLUMNS} FROM {FROM} WHERE m.id = ?1"))?
         .query_row([id], record)
         .optional()
+}
+
+pub(super) fn unindexed(c: &Connection, limit: usize) -> rusqlite::Result<Vec<Unindexed>> {
+    c.prepare_cached("SELECT key, text, actor_id FROM memories WHERE indexed IS NULL LIMIT ?1")?
+        .query_map([capped(limit)], |r| {
+            Ok(Unindexed { memory: r.get(0)?, text: r.get(1)?, actor_id: r.get(2)? })
+        })?
+        .collect()
 }
 
 pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<MemoryRecord> {

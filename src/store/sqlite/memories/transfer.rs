@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::conditions::{Condition, FROM};
 use super::{reading, writing};
 use crate::store::sqlite::owners;
-use crate::store::{Arrival, Entity, Event, Feedback, Kept, Selection};
+use crate::store::{Arrival, Entity, Event, Feedback, Kept, Selection, Words};
 
 /// The memories selected behind a key, with their keys, in the order in which they came.
 pub(super) fn export(
@@ -44,11 +44,7 @@ pub(super) fn export(
 }
 
 /// Brings a memory in, as it was.
-pub(super) fn import(
-    c: &Connection,
-    kept: &Kept,
-    terms: &[(String, u32)],
-) -> rusqlite::Result<Arrival> {
+pub(super) fn import(c: &Connection, kept: &Kept, words: &Words) -> rusqlite::Result<Arrival> {
     let Kept { memory, feedback, history } = kept;
     let owner_name = memory.scope.owner();
     let known: Option<String> = c
@@ -70,16 +66,17 @@ pub(super) fn import(
             )?
             .query_row(params![owner, source], |r| r.get::<_, bool>(0))?,
     };
-    let length = writing::length(terms);
+    let length = writing::length(&words.terms);
     let categories =
         (!memory.categories.is_empty()).then(|| Value::from(memory.categories.clone()).to_string());
     let (superseded_at, superseded_by) = memory.superseded.clone().unzip();
     c.prepare_cached(
         "INSERT INTO memories (id, owner, number, agent_id, app_id, run_id, actor_id, role, text,
                                terms, metadata, categories, expires_on, source, created_at,
-                               updated_at, superseded_at, superseded_by, liked, liked_why)
+                               updated_at, superseded_at, superseded_by, liked, liked_why, speaker,
+                               indexed)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
-                 ?19, ?20)",
+                 ?19, ?20, ?21, TRUE)",
     )?
     .execute(params![
         memory.id,
@@ -101,10 +98,11 @@ pub(super) fn import(
         superseded_at,
         superseded_by,
         feedback.good,
-        feedback.reason
+        feedback.reason,
+        words.speaker
     ])?;
     let key = c.last_insert_rowid();
-    writing::index(c, owner, key, terms)?;
+    writing::index(c, owner, key, &words.terms)?;
     c.prepare_cached(
         "UPDATE owners SET memories = memories + 1, terms = terms + ?2 WHERE id = ?1",
     )?

@@ -8,7 +8,9 @@ use serde_json::{Map, Value};
 use super::conditions::{Condition, FROM};
 use super::reading;
 use crate::store::sqlite::{conversation, owners};
-use crate::store::{Edit, Entity, MemoryRecord, NewMemory, Scope, Selection, Stored};
+use crate::store::{
+    Edit, Entity, MemoryRecord, NewMemory, Scope, Selection, Stored, Unindexed, Words,
+};
 
 /// Turns of one conversation follow each other within so many milliseconds.
 const SAME_CONVERSATION: i64 = 3_600_000;
@@ -46,13 +48,15 @@ pub(super) fn add(
     }
     let follows = turn_before(c, owner, scope, memory)?;
     let number = owners::next_number(c, owner)?;
-    let length = length(&memory.terms);
+    let length = length(&memory.words.terms);
     let categories =
         (!memory.categories.is_empty()).then(|| Value::from(memory.categories.clone()).to_string());
     c.prepare_cached(
         "INSERT INTO memories (id, owner, number, agent_id, app_id, run_id, actor_id, role, text,
-                               terms, metadata, categories, expires_on, source, created_at, follows)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                               terms, metadata, categories, expires_on, source, created_at, follows,
+                               speaker, indexed)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+                 TRUE)",
     )?
     .execute(params![
         memory.id,
@@ -70,10 +74,11 @@ pub(super) fn add(
         memory.expires_on.map(|day| day.to_string()),
         memory.source,
         memory.created_at,
-        follows
+        follows,
+        memory.words.speaker
     ])?;
     let key = c.last_insert_rowid();
-    index(c, owner, key, &memory.terms)?;
+    index(c, owner, key, &memory.words.terms)?;
     c.prepare_cached(
         "UPDATE owners SET memories = memories + 1, terms = terms + ?2 WHERE id = ?1",
     )?
@@ -166,7 +171,7 @@ pub(super) fn edit(
         .query_row([id], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?)))
         .optional()?;
     let Some((key, owner, old_length, metadata, old_text)) = found else { return Ok(None) };
-    if let Some((text, terms)) = &edit.text
+    if let Some((text, words)) = &edit.text
         && *text != old_text
     {
         c.prepare_cached(
@@ -177,15 +182,17 @@ pub(super) fn edit(
         )?
         .execute(params![key, UPDATED, text, edit.at])?;
         c.prepare_cached("DELETE FROM postings WHERE memory = ?1")?.execute([key])?;
-        index(c, owner, key, terms)?;
+        index(c, owner, key, &words.terms)?;
         c.prepare_cached("DELETE FROM vectors WHERE owner = ?1 AND memory = ?2")?
             .execute(params![owner, key])?;
         c.prepare_cached(
-            "UPDATE memories SET text = ?2, terms = ?3, embedded = NULL WHERE key = ?1",
+            "UPDATE memories SET text = ?2, terms = ?3, embedded = NULL, indexed = TRUE,
+               speaker = coalesce(?4, CASE WHEN actor_id IS NOT NULL THEN speaker END)
+             WHERE key = ?1",
         )?
-        .execute(params![key, text, length(terms)])?;
+        .execute(params![key, text, length(&words.terms), words.speaker])?;
         c.prepare_cached("UPDATE owners SET terms = terms - ?2 + ?3 WHERE id = ?1")?
-            .execute(params![owner, old_length, length(terms)])?;
+            .execute(params![owner, old_length, length(&words.terms)])?;
         owners::forget_profile(c, owner)?;
     }
     if let Some(added) = &edit.metadata {
@@ -209,6 +216,25 @@ pub(super) fn edit(
     c.prepare_cached("UPDATE memories SET updated_at = ?2 WHERE key = ?1")?
         .execute(params![key, edit.at])?;
     reading::one(c, id)
+}
+
+/// Lets a memory be found by other words than those it was indexed by.
+pub(super) fn index_anew(c: &Connection, it: &Unindexed, words: &Words) -> rusqlite::Result<()> {
+    let found: Option<(i64, u32)> = c
+        .prepare_cached("SELECT owner, terms FROM memories WHERE key = ?1 AND text = ?2")?
+        .query_row(params![it.memory, it.text], |r| Ok((r.get(0)?, r.get(1)?)))
+        .optional()?;
+    let Some((owner, old_length)) = found else { return Ok(()) };
+    let length = length(&words.terms);
+    c.prepare_cached("DELETE FROM postings WHERE memory = ?1")?.execute([it.memory])?;
+    index(c, owner, it.memory, &words.terms)?;
+    c.prepare_cached(
+        "UPDATE memories SET terms = ?2, speaker = ?3, indexed = TRUE WHERE key = ?1",
+    )?
+    .execute(params![it.memory, length, words.speaker])?;
+    c.prepare_cached("UPDATE owners SET terms = terms - ?2 + ?3 WHERE id = ?1")?
+        .execute(params![owner, old_length, length])
+        .map(|_| ())
 }
 
 /// Removes what is selected; returns how much it was.

@@ -2,6 +2,7 @@
 
 mod opening;
 mod plans;
+mod upgrading;
 mod writing;
 
 use std::path::PathBuf;

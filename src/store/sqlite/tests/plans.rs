@@ -54,6 +54,7 @@ fn hot_statements_use_their_indexes() {
         (memories::POSTINGS, "PRIMARY KEY (owner=? AND term=? AND memory>?)"),
         (memories::VECTORS, "PRIMARY KEY (owner=? AND memory>?)"),
         (memories::TURNS, "COVERING INDEX memories_turns (owner=? AND key>?)"),
+        (memories::SPEAKERS, "COVERING INDEX memories_speakers (owner=? AND key>?)"),
     ];
     let lane_head = outbox::lane_head_sql();
     let expected = expected.into_iter().chain([(lane_head.as_str(), "outbox_waiting (lane=?)")]);

@@ -12,7 +12,7 @@ use super::Place;
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::store::{
     Accepted, ConversationStore, InboxStore, MemoryStore, NewMemory, NewMessage, NewReminder,
-    ReminderStore, Result, Scope, Store, StoreError,
+    ReminderStore, Result, Scope, Store, StoreError, Words,
 };
 use crate::telemetry::metrics::Metrics;
 
@@ -260,7 +260,10 @@ async fn what_is_forgotten_is_not_left_in_the_file() {
     let memories = (0..50).map(|n| NewMemory {
         id: n.to_string(),
         text: format!("the-secret {n} {}", "and more ".repeat(100)),
-        terms: vec![("the-secret".into(), 1), (format!("term-{n}"), 1)],
+        words: Words {
+            terms: vec![("the-secret".into(), 1), (format!("term-{n}"), 1)],
+            speaker: Some(format!("the-secret {n}")),
+        },
         source: Some(n.to_string()),
         ..NewMemory::default()
     });
