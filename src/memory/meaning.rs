@@ -16,6 +16,7 @@ use moka::future::Cache;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::question::Question;
 use crate::encoder::{self, Encoder, EncoderError};
 use crate::llm::{EmbeddingModel, LlmError};
 use crate::store::{ModelId, Result, Store, Unembedded};
@@ -26,6 +27,8 @@ const AT_A_TIME: usize = 32;
 const SWEEP: Duration = Duration::from_secs(30);
 /// How long to rest when the store or the model failed.
 const PAUSE: Duration = Duration::from_secs(5);
+/// What the point of a question weighs beside the whole, for the built-in model.
+const TO_THE_POINT: f32 = 0.5;
 /// How long the model stays loaded without a text.
 const IDLE: Duration = Duration::from_secs(600);
 /// Longest that who adds memories waits for their vectors.
@@ -141,20 +144,27 @@ impl Meaning {
     }
 
     /// The vector of a question; `None`: there is none in time, which is logged.
-    pub(super) async fn of(&self, question: &str) -> Result<Option<(ModelId, Vec<f32>)>> {
-        let vector = match self.vectors.get(question).await {
+    pub(super) async fn of(&self, question: &Question) -> Result<Option<(ModelId, Vec<f32>)>> {
+        let text = question.text();
+        // The vector of a memory of the same lines has no point.
+        let key = if question.point().is_some() { format!("{text}\n") } else { text.to_owned() };
+        let vector = match self.vectors.get(&key).await {
             Some(known) => known,
             None => {
                 let made = match &self.maker {
-                    Maker::BuiltIn(encoder) => encoded(encoder, vec![question.to_owned()]).await,
+                    Maker::BuiltIn(encoder) => {
+                        let texts = [Some(text), question.point()].into_iter().flatten();
+                        let made = encoded(encoder, texts.map(str::to_owned).collect()).await;
+                        made.map(|vectors| vec![to_the_point(vectors)])
+                    }
                     Maker::Endpoint(endpoint) => {
-                        let made = endpoint.embed_now(question, QUESTION_PATIENCE).await;
+                        let made = endpoint.embed_now(text, QUESTION_PATIENCE).await;
                         self.heard(made).map(|vector| vec![vector])
                     }
                 };
                 let Ok(mut made) = made else { return Ok(None) };
                 let vector = Arc::new(made.remove(0));
-                self.vectors.insert(question.to_owned(), Arc::clone(&vector)).await;
+                self.vectors.insert(key, Arc::clone(&vector)).await;
                 vector
             }
         };
@@ -310,6 +320,20 @@ impl Meaning {
 }
 
 /// The vectors of texts by the built-in encoder.
+/// The vector of a whole and, if there is one, its point, which a short-sighted encoder would lose
+/// among the rest.
+fn to_the_point(vectors: Vec<Vec<f32>>) -> Vec<f32> {
+    let mut vectors = vectors.into_iter();
+    let mut whole = vectors.next().unwrap_or_default();
+    let Some(point) = vectors.next() else { return whole };
+    whole.iter_mut().zip(point).for_each(|(number, of_point)| *number += TO_THE_POINT * of_point);
+    let length = whole.iter().map(|number| number * number).sum::<f32>().sqrt();
+    if length > 0.0 {
+        whole.iter_mut().for_each(|number| *number /= length);
+    }
+    whole
+}
+
 async fn encoded(
     encoder: &Arc<Encoder>,
     texts: Vec<String>,

@@ -16,6 +16,7 @@ pub mod indexing;
 pub mod learning;
 mod likeness;
 pub mod meaning;
+pub mod question;
 pub mod ranking;
 pub mod reports;
 pub mod statements;
@@ -41,7 +42,7 @@ use crate::telemetry::metrics::Metrics;
 use self::adding::{Addition, Said};
 use self::learning::Lessons;
 use self::meaning::Meaning;
-use self::ranking::Question;
+use self::question::Question;
 pub use crate::store::{MemoryRecord, Scope};
 
 /// Longest statement kept, in characters; what is longer is a document, not a fact about somebody.
@@ -243,10 +244,7 @@ impl Memory {
         question: &str,
         limit: usize,
     ) -> Result<Vec<Recalled>> {
-        // A document pasted as a question must not keep others waiting for theirs.
-        let question: String = question.chars().take(MAX_STATEMENT_CHARS).collect();
-        let (terms, weights): (Vec<String>, Vec<f64>) =
-            terms::weighed(&question).into_iter().unzip();
+        let question = Question::new(question);
         if limit == 0 {
             return Ok(Vec::new());
         }
@@ -254,13 +252,11 @@ impl Memory {
             Some(meaning) => meaning.of(&question).await?,
             None => None,
         };
-        if terms.is_empty() && vector.is_none() {
+        if question.terms().is_empty() && vector.is_none() {
             return Ok(Vec::new());
         }
-        let asked = Asked { terms: terms.clone(), vector };
-        let rank = move |evidence: &[Evidence]| {
-            ranking::best(evidence, &Question { terms: &terms, weights: &weights }, limit)
-        };
+        let asked = Asked { terms: question.terms().to_vec(), vector };
+        let rank = move |evidence: &[Evidence]| ranking::best(evidence, &question, limit);
         let found = self.store.find_memories(selection, asked, Box::new(rank)).await?;
         Ok(found.into_iter().map(|(record, score)| Recalled { record, score }).collect())
     }

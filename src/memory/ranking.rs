@@ -8,6 +8,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use super::question::Question;
 use super::terms;
 use crate::store::{Evidence, Posting};
 
@@ -35,20 +36,11 @@ const OTHERS: f64 = 0.87;
 /// pass it over, and whatever is added to it, it stays.
 const UNKNOWN: f64 = f64::NAN;
 
-/// What is asked, as ranking sees it.
-#[derive(Debug, Clone, Copy)]
-pub struct Question<'a> {
-    /// Its terms, as the evidence has them.
-    pub terms: &'a [String],
-    /// What each weighs.
-    pub weights: &'a [f64],
-}
-
 /// The best memories of all owners, best first; of equals the newer one first.
 ///
 /// Of each the key, and how well it fits, from 0 to 1: a score compares the memories of one owner for
 /// one question, of whom the best has 1.
-pub fn best(evidence: &[Evidence], asked: &Question<'_>, limit: usize) -> Vec<(i64, f64)> {
+pub fn best(evidence: &[Evidence], asked: &Question, limit: usize) -> Vec<(i64, f64)> {
     let mut ranked: Vec<(i64, f64)> = evidence.iter().flat_map(|it| of_owner(it, asked)).collect();
     let order = |(one, score): &(i64, f64), (other, others): &(i64, f64)| -> Ordering {
         others.total_cmp(score).then_with(|| other.cmp(one))
@@ -61,8 +53,8 @@ pub fn best(evidence: &[Evidence], asked: &Question<'_>, limit: usize) -> Vec<(i
     ranked
 }
 
-fn of_owner(evidence: &Evidence, asked: &Question<'_>) -> Vec<(i64, f64)> {
-    let rarity = rarity(evidence, asked.weights);
+fn of_owner(evidence: &Evidence, asked: &Question) -> Vec<(i64, f64)> {
+    let rarity = rarity(evidence, asked.weights());
     let mut words = bm25(evidence, &rarity);
     leave_out(&mut words, evidence);
     let best = words.iter().copied().fold(0.0, f64::max);
@@ -90,7 +82,7 @@ fn of_owner(evidence: &Evidence, asked: &Question<'_>) -> Vec<(i64, f64)> {
     for (old, new) in &evidence.replaced {
         scores[*new as usize] = scores[*new as usize].max(scores[*old as usize]);
     }
-    prefer_named(&mut scores, evidence, asked.terms);
+    prefer_named(&mut scores, evidence, asked.terms());
     for memory in &evidence.demoted {
         scores[*memory as usize] *= DEMOTED;
     }
@@ -212,7 +204,9 @@ mod tests {
         }
     }
 
-    const EVEN: &Question<'_> = &Question { terms: &[], weights: &[1.0, 1.0] };
+    fn even() -> Question {
+        Question::of_terms(&[], &[1.0, 1.0])
+    }
 
     fn keys(ranked: &[(i64, f64)]) -> Vec<i64> {
         ranked.iter().map(|it| it.0).collect()
@@ -221,14 +215,14 @@ mod tests {
     #[test]
     fn a_rare_term_outweighs_a_common_one() {
         let postings = [(0, 0, 1, 5), (0, 1, 1, 5), (0, 2, 1, 5), (1, 3, 1, 5)];
-        assert_eq!(keys(&best(&[evidence(4, 20, &postings)], EVEN, 10)), [3, 2, 1, 0]);
+        assert_eq!(keys(&best(&[evidence(4, 20, &postings)], &even(), 10)), [3, 2, 1, 0]);
     }
 
     #[test]
     fn a_known_value() {
         // ln(1 + (2 - 1 + 0.5) / (1 + 0.5)) * 1 * 2.2 / (1 + 1.2) = ln 2
         let found = evidence(2, 8, &[(0, 1, 1, 4)]);
-        let scores = bm25(&found, &rarity(&found, EVEN.weights));
+        let scores = bm25(&found, &rarity(&found, even().weights()));
         assert!((scores[1] - std::f64::consts::LN_2).abs() < 1e-12);
     }
 
@@ -236,18 +230,18 @@ mod tests {
     fn only_as_many_as_asked() {
         let postings: Vec<_> = (0..100).map(|memory| (0, memory, 1 + memory % 7, 9)).collect();
         let all = [evidence(100, 900, &postings)];
-        let three = best(&all, EVEN, 3);
-        assert_eq!(three, best(&all, EVEN, 100)[..3]);
+        let three = best(&all, &even(), 3);
+        assert_eq!(three, best(&all, &even(), 100)[..3]);
         assert_eq!(three[0].1, 1.0);
-        assert!(best(&all, EVEN, 0).is_empty());
+        assert!(best(&all, &even(), 0).is_empty());
     }
 
     #[test]
     fn what_holds_comes_before_what_it_took_the_place_of() {
         let mut found = evidence(10, 60, &[(0, 1, 2, 4), (0, 2, 1, 6), (0, 3, 1, 40)]);
-        assert_eq!(keys(&best(&[found.clone()], EVEN, 3)), [1, 2, 3]);
+        assert_eq!(keys(&best(&[found.clone()], &even(), 3)), [1, 2, 3]);
         found.demoted.push(1);
-        assert_eq!(keys(&best(&[found], EVEN, 3)), [2, 1, 3]);
+        assert_eq!(keys(&best(&[found], &even(), 3)), [2, 1, 3]);
     }
 
     #[test]
@@ -255,7 +249,7 @@ mod tests {
         let mut found = evidence(10, 60, &[(0, 1, 2, 4), (1, 5, 1, 40)]);
         found.demoted.extend([1, 2]);
         found.replaced.extend([(1, 2), (2, 3)]);
-        let ranked = best(&[found], EVEN, 9);
+        let ranked = best(&[found], &even(), 9);
         assert_eq!(ranked[0].0, 3, "{ranked:?}");
         assert_eq!(ranked.iter().filter(|it| [1, 2].contains(&it.0)).count(), 2);
     }
@@ -264,7 +258,7 @@ mod tests {
     fn owners_are_measured_by_their_own() {
         let one = evidence(1_000, 9_000, &[(0, 1, 1, 9)]);
         let other = evidence(2, 18, &[(0, 1, 1, 9)]);
-        let both = best(&[one, other], EVEN, 2);
+        let both = best(&[one, other], &even(), 2);
         assert_eq!((both[0].1, both[1].1), (1.0, 1.0));
     }
 
@@ -272,13 +266,13 @@ mod tests {
     fn what_either_finds_is_a_candidate() {
         let mut found = evidence(4, 40, &[(0, 1, 1, 10)]);
         found.similar = vec![(1, 0.1), (2, 0.9), (3, 0.2)];
-        let ranked = best(&[found.clone()], EVEN, 10);
+        let ranked = best(&[found.clone()], &even(), 10);
         assert_eq!(ranked.len(), 3, "{ranked:?}");
         // By its words alone it is first, for it has all of them.
         assert_eq!(keys(&ranked)[0], 1);
         // A memory that has no vector yet is found by its words all the same.
         found.similar.remove(0);
-        assert_eq!(keys(&best(&[found], EVEN, 10))[0], 1);
+        assert_eq!(keys(&best(&[found], &even(), 10))[0], 1);
     }
 
     #[test]
@@ -287,16 +281,16 @@ mod tests {
         let mut found = evidence(100, 1_000, &[(0, 1, 1, 10)]);
         found.postings.resize(31, Arc::default());
         found.similar = vec![(1, 0.2), (2, 0.9)];
-        assert_eq!(keys(&best(&[found], &Question { terms: &[], weights: &[1.0; 31] }, 1)), [2]);
+        assert_eq!(keys(&best(&[found], &Question::of_terms(&[], &[1.0; 31]), 1)), [2]);
     }
 
     #[test]
     fn an_answer_is_found_by_its_question() {
         // 2 follows 1, in which the word is; 3 has nothing to do with it.
         let mut found = evidence(5, 50, &[(0, 1, 1, 10)]);
-        assert_eq!(keys(&best(&[found.clone()], EVEN, 5)), [1]);
+        assert_eq!(keys(&best(&[found.clone()], &even(), 5)), [1]);
         found.turns = Arc::new(vec![(2, 1)]);
-        let ranked = best(&[found], EVEN, 5);
+        let ranked = best(&[found], &even(), 5);
         assert_eq!(keys(&ranked), [1, 2]);
         assert!(ranked[1].1 < 0.5);
     }
@@ -304,12 +298,11 @@ mod tests {
     #[test]
     fn what_somebody_named_said_comes_before_what_was_said_to_them() {
         let mut found = evidence(3, 30, &[(0, 0, 1, 10), (0, 1, 1, 10)]);
-        assert_eq!(keys(&best(&[found.clone()], EVEN, 5)), [1, 0]);
+        assert_eq!(keys(&best(&[found.clone()], &even(), 5)), [1, 0]);
         found.names = Arc::new(vec!["Bob".into(), "Anna Li".into()]);
         found.speakers = Arc::new(vec![(0, 1), (1, 0)]);
         let named = |terms: &[&str]| {
-            let terms: Vec<String> = terms.iter().map(|term| (*term).to_owned()).collect();
-            keys(&best(&[found.clone()], &Question { terms: &terms, ..*EVEN }, 5))
+            keys(&best(&[found.clone()], &Question::of_terms(terms, &[1.0, 1.0]), 5))
         };
         assert_eq!(named(&["anna", "li"]), [0, 1]);
         assert_eq!(named(&["anna", "bob"]), [1, 0]);
@@ -323,7 +316,7 @@ mod tests {
         found.turns = Arc::new(vec![(2, 1), (3, 2)]);
         found.similar = vec![(3, 0.2), (4, 0.1)];
         found.selected = Some(vec![true, false, false, true, true]);
-        let ranked = best(&[found], EVEN, 5);
+        let ranked = best(&[found], &even(), 5);
         assert_eq!(keys(&ranked), [3], "{ranked:?}");
         assert!(ranked[0].1 > 0.9, "{ranked:?}");
     }

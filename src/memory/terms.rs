@@ -24,9 +24,6 @@ const STOP_WORDS: &[&str] = &[
 /// Longest name, in characters.
 const MOST_OF_NAME: usize = 30;
 
-/// What a character weighs beside a pair.
-const SINGLE: f64 = 0.5;
-
 /// The different terms of a text, with how often each occurs. A text of stop words alone keeps
 /// them: it has nothing better.
 pub fn counted(text: &str) -> Vec<(String, u32)> {
@@ -72,19 +69,10 @@ fn said_by(text: &str) -> Option<&str> {
     (starts && short && name.chars().all(is_name) && !said.trim().is_empty()).then_some(name)
 }
 
-/// The terms of a question, with what each weighs: what is said again and again is meant, though
-/// not as often as it is said; and a character alone tells less than the pair that it is part of.
-pub fn weighed(question: &str) -> Vec<(String, f64)> {
-    let terms = counted(question).into_iter();
-    terms
-        .map(|(term, count)| {
-            let mut characters = term.chars();
-            let single = characters.next().is_some_and(|c| kind(c) == Kind::Pairs)
-                && characters.next().is_none();
-            let weight = f64::from(count).sqrt() * if single { SINGLE } else { 1.0 };
-            (term, weight)
-        })
-        .collect()
+/// Whether a term is one character of a script whose terms are pairs.
+pub fn is_single(term: &str) -> bool {
+    let mut characters = term.chars();
+    characters.next().is_some_and(|c| kind(c) == Kind::Pairs) && characters.next().is_none()
 }
 
 /// A stretch of text that is cut the same way.
@@ -243,14 +231,7 @@ mod tests {
     #[test]
     fn a_word_of_one_character_is_found_in_what_holds_it() {
         assert!(terms("我每天喝茶").contains(&"茶".to_owned()));
-        assert_eq!(weighed("茶"), [("茶".to_owned(), SINGLE)]);
-    }
-
-    #[test]
-    fn a_question_weighs_its_terms() {
-        let weighed = weighed("tea tea tea tea 茶叶");
-        let weight = |term: &str| weighed.iter().find(|(it, _)| it == term).unwrap().1;
-        assert_eq!((weight("tea"), weight("茶叶"), weight("叶")), (2.0, 1.0, SINGLE));
+        assert!(is_single("茶") && !is_single("喝茶") && !is_single("t"));
     }
 
     #[test]
