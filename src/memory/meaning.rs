@@ -319,7 +319,6 @@ impl Meaning {
     }
 }
 
-/// The vectors of texts by the built-in encoder.
 /// The vector of a whole and, if there is one, its point, which a short-sighted encoder would lose
 /// among the rest.
 fn to_the_point(vectors: Vec<Vec<f32>>) -> Vec<f32> {
@@ -334,6 +333,7 @@ fn to_the_point(vectors: Vec<Vec<f32>>) -> Vec<f32> {
     whole
 }
 
+/// The vectors of texts by the built-in encoder.
 async fn encoded(
     encoder: &Arc<Encoder>,
     texts: Vec<String>,

@@ -28,6 +28,7 @@ struct Told {
     key: String,
     text: String,
     replaced_by: Option<String>,
+    actor: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -53,6 +54,9 @@ async fn daemon(set: &Set, model: Option<&Path>) -> Daemon {
             "id": id(&told.key), "memory": told.text, "user_id": "ann",
             "created_at": time, "updated_at": time,
         });
+        if let Some(actor) = &told.actor {
+            line["actor_id"] = actor.as_str().into();
+        }
         if let Some(by) = &told.replaced_by {
             line["replaced_by"] = id(by).into();
             line["replaced_at"] = "2026-11-22T08:00:00Z".into();
@@ -120,7 +124,7 @@ async fn by_words_alone() {
     let daemon = daemon(&set, None).await;
     let (classes, total) = measure(&set, &daemon).await;
     print("words", &classes, total);
-    for class in ["codes and numbers", "names", "what holds now", "what held before"] {
+    for class in ["codes and numbers", "names", "speakers", "what holds now", "what held before"] {
         let (sum, count) = classes[class];
         assert!(sum / count as f64 > 0.99, "{class}: {sum} of {count}");
     }

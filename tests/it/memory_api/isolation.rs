@@ -6,6 +6,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
 use super::Api;
+use crate::support::stage::Stage;
 
 /// A memory: user, agent, a number and a tag in its metadata.
 #[derive(Debug, Clone)]
@@ -122,6 +123,88 @@ fn only_what_the_filter_selects_is_shown() {
                     listed.sort();
                     prop_assert_eq!(&found, &expected, "search by {}", filter);
                     prop_assert_eq!(&listed, &expected, "list by {}", filter);
+                }
+                Ok(())
+            })
+        })
+        .unwrap();
+}
+
+/// Texts of which each says whose it is.
+fn of_people() -> impl Strategy<Value = Vec<&'static str>> {
+    prop::collection::vec(prop::sample::select(&USERS[..]), 3..8)
+}
+
+/// What a tool answers.
+async fn tool(stage: &Stage, path: &str, name: &str, arguments: Value) -> String {
+    let params = json!({"name": name, "arguments": arguments});
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+    let request = stage.daemon.client().post(stage.daemon.url(path)).json(&call);
+    let request = request.header("accept", "application/json, text/event-stream");
+    let answer: Value = request.send().await.unwrap().json().await.unwrap();
+    assert_eq!(answer["result"]["isError"], false, "{answer}");
+    answer["result"]["content"].to_string()
+}
+
+/// All that `user` can be shown, by the way it came.
+async fn shown(stage: &Stage, user: &str, own: &[String], number: usize) -> Vec<(String, String)> {
+    let mut shown = Vec::new();
+    let whose = json!({ "user_id": user });
+    let hosted = json!({"query": "tea", "filters": whose});
+    for (path, name, arguments) in [
+        ("/mcp".to_owned(), "search_memories", hosted.clone()),
+        ("/mcp".to_owned(), "get_memories", hosted),
+        (format!("/mcp/test/http/{user}"), "search_memory", json!({"query": "tea"})),
+        (format!("/mcp/test/http/{user}"), "list_memories", json!({})),
+    ] {
+        shown.push((name.to_owned(), tool(stage, &path, name, arguments).await));
+    }
+    let exported = stage.daemon.command(&["memory", "export", "--user", user]).await;
+    shown.push(("export".into(), exported));
+    let question = format!("Which tea is mine? {number}");
+    stage.daemon.accepts(stage.dingtalk.callback().from(user).text(&question)).await;
+    let asked = stage.model.wait_for_question(&question).await;
+    // Of a long list the prompt has the best.
+    if own.len() <= 3 {
+        shown.push(("prompt".into(), asked.prompt()));
+    }
+    shown
+}
+
+#[test]
+fn every_way_in_shows_people_what_is_theirs_and_nothing_else() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let stage = runtime.block_on(Stage::new());
+    let mut runner = TestRunner::new(Config { cases: 6, ..Config::default() });
+    let round = std::sync::atomic::AtomicUsize::new(0);
+    runner
+        .run(&of_people(), |people| {
+            runtime.block_on(async {
+                let round = round.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let client = stage.daemon.client();
+                client.post(stage.daemon.url("/reset")).send().await.unwrap();
+                let text = |index: usize| format!("my tea is sort{round}x{index}y");
+                for (index, user) in people.iter().enumerate() {
+                    let message = json!({"role": "user", "content": text(index)});
+                    let body = json!({"messages": [message], "user_id": user, "infer": false});
+                    let request = client.post(stage.daemon.url("/v1/memories/")).json(&body);
+                    assert_eq!(request.send().await.unwrap().status(), 200);
+                }
+                for (at, user) in USERS.iter().enumerate() {
+                    let (own, others): (Vec<_>, Vec<_>) =
+                        people.iter().enumerate().partition(|(_, it)| *it == user);
+                    let texts = |of: Vec<(usize, _)>| -> Vec<String> {
+                        of.into_iter().map(|(index, _)| text(index)).collect()
+                    };
+                    let (own, others) = (texts(own), texts(others));
+                    for (way, shown) in shown(&stage, user, &own, 10 * round + at).await {
+                        for text in &own {
+                            prop_assert!(shown.contains(text), "{}: no {}: {}", way, text, shown);
+                        }
+                        for text in &others {
+                            prop_assert!(!shown.contains(text), "{}: {}: {}", way, text, shown);
+                        }
+                    }
                 }
                 Ok(())
             })
