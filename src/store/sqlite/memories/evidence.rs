@@ -159,7 +159,8 @@ fn of_owner(
     };
     if let (Some((_, vector)), Some(vectors)) = (&asked.vector, view.vectors) {
         let question = Question::new(vector);
-        evidence.similar = question.compare(&vectors, |memory| evidence.is_selected(memory));
+        let is_selected = |memory| evidence.is_selected(memory);
+        evidence.similar = vectors.compare(&c, &evidence.keys, owner, &question, is_selected)?;
     }
     let mut demoted = demoted(&c, owner, &evidence.keys, false)?;
     demoted.retain(|memory| evidence.is_selected(*memory));

@@ -12,10 +12,11 @@ use std::time::Duration;
 use moka::sync::Cache;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
+use super::nearness::Vectors;
 use crate::store::{ModelId, Posting};
 
-/// Bytes kept at most, of all owners together: the vectors of some 60,000 memories with 1,024
-/// numbers each. An owner who has more than that is read from the file.
+/// Bytes kept at most, of all owners together. Of the busiest owner some 20 MB are vectors; an owner
+/// who alone had more than this would be read from the file each time.
 const CAPACITY: u64 = 64 << 20;
 /// How long what nobody asks for is kept.
 const IDLE: Duration = Duration::from_secs(600);
@@ -311,48 +312,6 @@ impl<'a> Places<'a> {
             self.next += 1;
         }
         (self.keys[self.next] == key).then_some(self.next as u32)
-    }
-}
-
-/// The vectors of an owner, beside each other.
-#[derive(Debug, Clone)]
-pub(super) struct Vectors {
-    model: ModelId,
-    /// How many numbers each has; 0 until there is one.
-    length: usize,
-    memories: Vec<u32>,
-    scales: Vec<f32>,
-    numbers: Vec<u8>,
-}
-
-impl Vectors {
-    fn of(model: ModelId) -> Self {
-        let (memories, scales, numbers) = Default::default();
-        Self { model, length: 0, memories, scales, numbers }
-    }
-
-    fn push(&mut self, memory: u32, scale: f32, numbers: &[u8]) {
-        if self.memories.is_empty() {
-            self.length = numbers.len();
-        }
-        // All vectors of a model have the same length; another one is damage.
-        if numbers.len() == self.length {
-            self.memories.push(memory);
-            self.scales.push(scale);
-            self.numbers.extend_from_slice(numbers);
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        size_of_val(&*self.memories) + size_of_val(&*self.scales) + self.numbers.len()
-    }
-
-    /// Each memory with the scale and the numbers of its vector; none, if they are not `length`.
-    pub(super) fn iter(&self, length: usize) -> impl Iterator<Item = (u32, f32, &[u8])> {
-        let fitting = if length == self.length { &*self.numbers } else { &[] };
-        let vectors = fitting.chunks_exact(self.length.max(1));
-        let of = self.memories.iter().zip(&self.scales);
-        of.zip(vectors).map(|((memory, scale), numbers)| (*memory, *scale, numbers))
     }
 }
 

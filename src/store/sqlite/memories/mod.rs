@@ -4,6 +4,7 @@
 mod conditions;
 mod evidence;
 mod index;
+mod nearness;
 mod reading;
 mod transfer;
 mod vectors;

@@ -4,7 +4,6 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::index::Vectors;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{ModelId, Result, Unembedded, VectorStore};
 
@@ -129,24 +128,24 @@ impl Question {
         Self { scale, numbers }
     }
 
+    /// How many numbers it has.
+    pub(super) fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// Its numbers as bytes that have their signs.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        self.numbers.iter().map(|number| number.signum() as u8).collect()
+    }
+
     /// The cosine with a kept vector; both have unit length.
-    fn cosine(&self, scale: f32, numbers: &[u8]) -> f32 {
+    pub(super) fn cosine(&self, scale: f32, numbers: &[u8]) -> f32 {
         let products = self.numbers.iter().zip(numbers);
         // Whole numbers: the compiler makes four and eight products of it at once.
         let sum: i32 = products
             .map(|(asked, kept)| i32::from(*asked) * i32::from(i16::from(kept.cast_signed())))
             .sum();
         sum as f32 * self.scale * scale
-    }
-
-    /// The cosine of every vector whose memory `is_selected`.
-    pub(super) fn compare(
-        &self,
-        vectors: &Vectors,
-        is_selected: impl Fn(u32) -> bool,
-    ) -> Vec<(u32, f32)> {
-        let selected = vectors.iter(self.numbers.len()).filter(|(memory, ..)| is_selected(*memory));
-        selected.map(|(memory, scale, numbers)| (memory, self.cosine(scale, numbers))).collect()
     }
 }
 
