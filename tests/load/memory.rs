@@ -21,7 +21,8 @@ use crate::caller::Caller;
 use crate::resident::resident;
 use crate::statistics::{median, millis, quantile};
 use crate::support::daemon::Daemon;
-use crate::support::model::{KEY, Model};
+use crate::support::exposition::Exposition;
+use crate::support::model::{KEY, Model, Reply};
 use crate::support::settings::Settings;
 use crate::table::{Row, Table, Target};
 
@@ -34,6 +35,8 @@ const DIMENSIONS: usize = 1_024;
 /// Searches that are measured, of so many different questions.
 const SEARCHES: usize = 600;
 const QUESTIONS: usize = 60;
+/// What is to be remembered when the cost of it is counted.
+const MESSAGE: &str = "我下周三去上海出差，住在浦东，客户是李娜，订单号 A-1024，别忘了带合同。";
 /// Connections that add, and what each adds.
 const ADDERS: (usize, usize) = (32, 300);
 /// Longest that vectors may take.
@@ -145,19 +148,24 @@ async fn has_vectors(model: &Model, count: usize) {
 
 /// What the peer measured, as it prints it: milliseconds by the name of a measurement.
 async fn peer(model: &Model, count: usize) -> Option<Value> {
+    let texts: Vec<String> = (0..count).map(text).collect();
+    let questions: Vec<String> = (0..QUESTIONS).map(question).collect();
+    run_peer(model, json!({"texts": texts, "questions": questions})).await
+}
+
+/// What the peer prints that was told this.
+async fn run_peer(model: &Model, told: Value) -> Option<Value> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = root.join("target/clients/mem0ai-2.2.1/bin/python");
     if !python.exists() {
         return None;
     }
     let folder = tempfile::tempdir().unwrap();
-    let texts: Vec<String> = (0..count).map(text).collect();
-    let questions: Vec<String> = (0..QUESTIONS).map(question).collect();
-    let told = folder.path().join("told.json");
-    std::fs::write(&told, json!({"texts": texts, "questions": questions}).to_string()).unwrap();
+    let file = folder.path().join("told.json");
+    std::fs::write(&file, told.to_string()).unwrap();
     let output = Command::new(python)
         .arg(root.join("tests/load/memory_peer.py"))
-        .args([folder.path(), told.as_path()])
+        .args([folder.path(), file.as_path()])
         .args([model.base(), KEY.to_owned(), DIMENSIONS.to_string()])
         .env("MEM0_DIR", folder.path())
         .env("MEM0_TELEMETRY", "false")
@@ -228,6 +236,7 @@ pub(crate) async fn measure(table: &mut Table) {
             add(table, of_peer("adds")).await;
         }
     }
+    cost(table).await;
     table.note(format!(
         "Memory: {SEARCHES} searches of {QUESTIONS} questions, one after another, by one caller over \
          HTTP; vectors of {DIMENSIONS} numbers. The peer is called in its own process, and its time \
@@ -274,6 +283,53 @@ fn of_many(table: &mut Table, name: &str, times: &[f64], daemon: &Daemon) {
         peer: None,
         target: Target::None,
     });
+}
+
+/// What the model costs to remember one message.
+async fn cost(table: &mut Table) {
+    let model = endpoint().await;
+    let statement = "2026-12-02 去上海出差，住在浦东，客户是李娜，订单号 A-1024";
+    model.answer_always(Reply::text(json!({"memories": [{"text": statement}]}).to_string()));
+    let daemon = Daemon::start(Settings::bare().model(&model).learning()).await;
+    let body = json!({"messages": MESSAGE, "user_id": "ann"});
+    let mut caller = Caller::connect(daemon.address()).await;
+    assert_eq!(caller.exchange(&post("/v1/memories/", &body)).await, 200);
+    let learnt = |metrics: &Exposition| metrics.sum("dingbot_memories", &[]) > 0.0;
+    daemon.wait_for_metrics("it is remembered", learnt).await;
+    let (calls, tokens) = spent(&model);
+
+    let model = endpoint().await;
+    model.answer_always(Reply::text(
+        json!({"memory": [{"id": "0", "text": statement, "event": "ADD"}]}).to_string(),
+    ));
+    let made = run_peer(&model, json!({ "remember": MESSAGE })).await;
+    let peer = made.map(|made| {
+        assert_eq!(made["remembered"], 1, "{made}");
+        spent(&model)
+    });
+    let of_peer =
+        |figure: fn((f64, f64)) -> f64| peer.map(|it| ("mem0 2.2.1".to_owned(), figure(it)));
+    table.add(Row {
+        measurement: "calls of a model to remember one message".into(),
+        unit: "",
+        dingbot: calls,
+        peer: of_peer(|it| it.0),
+        target: Target::None,
+    });
+    table.add(Row {
+        measurement: "tokens that they are asked with, by estimate".into(),
+        unit: "",
+        dingbot: tokens,
+        peer: of_peer(|it| it.1),
+        target: Target::None,
+    });
+}
+
+/// How many calls a model had, and the tokens of what it was told.
+fn spent(model: &Model) -> (f64, f64) {
+    let asked = model.asked();
+    let tokens: usize = asked.iter().map(|it| dingbot::llm::estimate_tokens(&it.prompt())).sum();
+    (asked.len() as f64, tokens as f64)
 }
 
 async fn add(table: &mut Table, peer: Option<(String, f64)>) {

@@ -2,7 +2,8 @@
 
     memory_peer.py FOLDER TOLD.json BASE-URL KEY DIMENSIONS
 
-Prints one line of JSON: milliseconds of a search, and additions a second.
+Prints one line of JSON: milliseconds of a search, and additions a second; or, if it is told what to
+remember, how many memories its model made of it.
 """
 
 import json
@@ -38,6 +39,10 @@ memory = Memory.from_config({
     "llm": {"provider": "openai", "config": {"api_key": key, "openai_base_url": base}},
     "history_db_path": f"{folder}/history.db",
 })
+if "remember" in told:
+    made = memory.add(told["remember"], user_id="ann")
+    print(json.dumps({"remembered": len(made["results"])}))
+    sys.exit()
 began = time.perf_counter()
 for text in told["texts"]:
     memory.add(text, user_id="ann", infer=False)
