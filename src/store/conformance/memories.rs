@@ -2,8 +2,8 @@
 
 use super::{Engine, NOW, memory, reminder, turn};
 use crate::store::{
-    Asked, Continuation, Entity, Evidence, Forgotten, MemoryRecord, NewMemory, Part, Scope,
-    Selection, Store, StoreError, Stored, TurnRole, Words,
+    Arrival, Asked, Continuation, Entity, Evidence, Forgotten, Kept, MemoryRecord, NewMemory, Part,
+    Scope, Selection, Store, StoreError, Stored, TurnRole, Words,
 };
 
 fn person(user_id: &str) -> Scope {
@@ -189,6 +189,33 @@ pub(crate) async fn keys_give_records_in_their_order(engine: &impl Engine) {
     // One that was forgotten meanwhile is left out.
     store.forget_memory(&ann, 2, "m", NOW).await.unwrap();
     assert_eq!(texts(found(&*store, &ann, keys).await), ["x 3", "x 1"]);
+}
+
+pub(crate) async fn what_was_taken_out_is_known_when_it_comes_back(engine: &impl Engine) {
+    let store = engine.open();
+    let (ann, bob) = (person("ann"), person("bob"));
+    for text in ["tea one", "tea two", "tea three"] {
+        keep(&*store, &ann, memory(text)).await;
+    }
+    let all = Selection::of(&ann);
+    let first = store.export_memories(&all, 0, 2).await.unwrap();
+    let rest = store.export_memories(&all, first[1].0, 2).await.unwrap();
+    let out: Vec<Kept> = first.into_iter().chain(rest).map(|(_, kept)| kept).collect();
+    let said = |kept: &[Kept]| kept.iter().map(|it| it.memory.text.clone()).collect::<Vec<_>>();
+    assert_eq!(said(&out), ["tea one", "tea two", "tea three"]);
+
+    let words = || memory("tea").words;
+    let back = out.iter().cloned().map(|kept| (kept, words())).collect();
+    assert_eq!(store.import_memories(back).await, Ok(vec![Arrival::Known; 3]));
+    let mut hers = out[0].clone();
+    hers.memory.scope = bob.clone();
+    let mut new = hers.clone();
+    new.memory.id = "another id".into();
+    let arrivals = store.import_memories(vec![(hers, words()), (new, words())]).await;
+    assert_eq!(arrivals, Ok(vec![Arrival::SomebodyElses, Arrival::New]));
+    assert_eq!(holding(&*store, &bob, "tea").await, ["tea one"]);
+    let again = store.export_memories(&all, 0, 10).await.unwrap();
+    assert_eq!(again.into_iter().map(|(_, kept)| kept).collect::<Vec<_>>(), out);
 }
 
 pub(crate) async fn a_number_is_never_given_twice(engine: &impl Engine) {

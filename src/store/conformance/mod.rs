@@ -99,6 +99,7 @@ macro_rules! every_case {
                 a_narrower_scope_sees_less,
                 statistics_count_what_is_kept,
                 keys_give_records_in_their_order,
+                what_was_taken_out_is_known_when_it_comes_back,
                 a_number_is_never_given_twice,
                 forgetting_asked_again_says_the_same,
                 a_forgotten_memory_does_not_come_back,
