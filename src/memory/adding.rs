@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::learning::scope_as_json;
 use super::{MAX_STATEMENT_CHARS, Memory, likeness, new, statements};
 use crate::store::{JobEnd, NewJob, NewMemory, Result, Scope};
 
@@ -115,6 +114,11 @@ fn as_json(added: &[Added]) -> String {
 /// The same, of memories that are about to be kept.
 pub(super) fn added_as_json(made: &[NewMemory]) -> String {
     as_json(&made.iter().map(Added::from).collect::<Vec<_>>())
+}
+
+/// What stays of a payload once its work is done: whose it was.
+pub(super) fn scope_as_json(scope: &Scope) -> String {
+    json!({"scope": scope.to_string()}).to_string()
 }
 
 /// The memories that an addition makes.

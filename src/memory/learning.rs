@@ -18,7 +18,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::adding::{Added, Addition, Said, added_as_json};
+use super::adding::{Added, Addition, Said, added_as_json, scope_as_json};
 use super::extraction::prompt::{MAX_KNOWN, MAX_UTTERANCE_CHARS};
 use super::extraction::{self, ExtractError, Known, profile};
 use super::{MAX_STATEMENT_CHARS, Memory, Utterance, likeness, new, statements};
@@ -473,10 +473,6 @@ fn lesson_of(job: &Job) -> Option<(Lesson, Scope)> {
     let lesson: Lesson = serde_json::from_str(&job.payload).ok()?;
     let scope = lesson.scope()?;
     (!scope.is_everything()).then_some((lesson, scope))
-}
-
-pub(super) fn scope_as_json(scope: &Scope) -> String {
-    json!({"scope": scope.to_string()}).to_string()
 }
 
 /// The wait after a number of failed attempts.
