@@ -38,7 +38,8 @@ pub struct NewMemory {
 pub struct Words {
     /// Its terms, with how often each occurs.
     pub terms: Vec<(String, u32)>,
-    /// Who speaks in it, if it says so or somebody else than the person of the scope said it.
+    /// The terms of the name, with blanks between them, of who speaks in it, if it says so or somebody
+    /// else than the person of the scope said it.
     pub speaker: Option<String>,
 }
 

@@ -82,7 +82,7 @@ pub struct Evidence {
     pub turns: Arc<Vec<(u32, u32)>>,
     /// Memories in which somebody speaks who is named, each with the place of the name.
     pub speakers: Arc<Vec<(u32, u32)>>,
-    /// The names of those who speak.
+    /// The names of those who speak, as [`Words::speaker`](super::Words::speaker) has them.
     pub names: Arc<Vec<String>>,
     /// Of those selected the ones that were superseded, each with what took its place; in the order
     /// in which they came.

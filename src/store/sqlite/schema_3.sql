@@ -19,7 +19,7 @@ CREATE TABLE api_keys (
     last_used_at INTEGER
 ) STRICT, WITHOUT ROWID;
 
--- Who speaks in a memory, if it says so; and whether it is indexed as this program does it.
+-- The terms of the name of who speaks in a memory, if it says so; and whether it is indexed as this program does it.
 ALTER TABLE memories ADD COLUMN speaker TEXT;
 ALTER TABLE memories ADD COLUMN indexed INTEGER;
 CREATE INDEX memories_speakers ON memories (owner, key, speaker) WHERE speaker IS NOT NULL;

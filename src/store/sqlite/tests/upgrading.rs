@@ -61,7 +61,7 @@ async fn its_memories_are_indexed_anew() {
     };
     tokio::time::timeout(Duration::from_secs(30), indexed).await.unwrap();
     // Three characters with two pairs, and the name with its pair.
-    assert_eq!(known(&*store, terms).await, (vec![1, 1, 0], 8, vec!["小王".to_owned()]));
+    assert_eq!(known(&*store, terms).await, (vec![1, 1, 0], 8, vec!["小 小王 王".to_owned()]));
     assert!(!run.is_finished());
     stop.cancel();
     run.await.unwrap();
