@@ -38,7 +38,7 @@ pub async fn run(store: Arc<dyn Store>, stop: CancellationToken) {
     };
     stop.run_until_cancelled(work).await;
     if done > 0 {
-        tracing::info!(memories = done, "memories of an older version are indexed anew");
+        tracing::info!(made = done, "memories of an older version are indexed anew");
     }
     stop.cancelled().await;
 }
