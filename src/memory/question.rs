@@ -1,5 +1,7 @@
 //! A question as recall sees it: the terms it is asked by, what each weighs, and its point.
 
+use std::collections::HashSet;
+
 use super::MAX_STATEMENT_CHARS;
 use super::terms;
 
@@ -21,13 +23,13 @@ impl Question {
     /// waiting for theirs.
     pub fn new(text: &str) -> Self {
         let text: String = text.chars().take(MAX_STATEMENT_CHARS).collect();
-        let point: Vec<String> =
+        let point: HashSet<String> =
             point(&text).map(terms::counted).into_iter().flatten().map(|(term, _)| term).collect();
         // What is said again and again is meant, though not as often as it is said; and a character
         // alone tells less than the pair that it is part of.
         let weight = |term: &str, count: u32| {
             let single = if terms::is_single(term) { SINGLE } else { 1.0 };
-            let pointed = if point.iter().any(|it| it == term) { TO_THE_POINT } else { 1.0 };
+            let pointed = if point.contains(term) { TO_THE_POINT } else { 1.0 };
             f64::from(count).sqrt() * single * pointed
         };
         let weighed = terms::counted(&text).into_iter().map(|(term, count)| {

@@ -6,6 +6,7 @@
 //! more words count: a name or a number is found by them, a paraphrase by its meaning.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::question::Question;
@@ -97,7 +98,11 @@ fn of_owner(evidence: &Evidence, asked: &Question) -> Vec<(i64, f64)> {
 
 /// Who asks what Anna thinks means what Anna said rather than what was said to her.
 fn prefer_named(scores: &mut [f64], evidence: &Evidence, asked: &[String]) {
-    let is_named = |name: &String| name.split(' ').all(|term| asked.iter().any(|it| it == term));
+    if evidence.names.is_empty() {
+        return;
+    }
+    let asked: HashSet<&str> = asked.iter().map(String::as_str).collect();
+    let is_named = |name: &String| name.split(' ').all(|term| asked.contains(term));
     let named: Vec<bool> = evidence.names.iter().map(is_named).collect();
     if !named.contains(&true) {
         return;
