@@ -144,10 +144,11 @@ impl Engine {
             .map_or_else(|| env!("CARGO_BIN_EXE_dingbot").into(), PathBuf::from);
         let place = Path::new(PROJECT).join("target/docker");
         fs::create_dir_all(&place).unwrap();
-        // Replaced in one step: another run of the tests may be reading it.
-        let copy = place.join(format!("dingbot.{}", std::process::id()));
-        fs::copy(program, &copy).unwrap();
-        fs::rename(copy, place.join("dingbot")).unwrap();
+        // Replaced in one step, by a copy that is nobody else's: another test may be reading it, or
+        // replacing it, too.
+        let copy = tempfile::NamedTempFile::new_in(&place).unwrap();
+        fs::copy(program, copy.path()).unwrap();
+        copy.persist(place.join("dingbot")).unwrap();
 
         let began = Instant::now();
         let run = |arguments: &[&str]| {
