@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -246,6 +246,9 @@ pub(crate) fn installed(program: &str) -> bool {
 
 /// A Debian as the stage `debian` of the Dockerfile makes it, without a registry; made once.
 fn debian() -> Result<PathBuf, String> {
+    /// Held while it is made: whoever comes meanwhile takes what came of it.
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _made_once = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let archive = folder.join("debian-bookworm.tar");
     if archive.exists() {
