@@ -41,6 +41,13 @@ impl Dns {
         Self { answering, asked }
     }
 
+    /// Ends, and gives the port back.
+    pub(crate) async fn stop(mut self) {
+        self.answering.abort();
+        // Over only when the socket is closed.
+        let _ = (&mut self.answering).await;
+    }
+
     /// The names that were asked for.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -124,17 +124,17 @@ impl Lab {
         let own = [(PUBLIC_ENDPOINT, ECS_API), (VPC_ENDPOINT, ECS_API)];
         let names: Vec<_> =
             own.iter().chain(more).map(|(name, ip)| (*name, ip.parse().unwrap())).collect();
-        // The one before gives the port back first.
-        drop(lock(&self.dns).take());
-        tokio::task::yield_now().await;
+        self.stop_names().await;
         let new = Dns::start(NAMES.parse().unwrap(), &names).await;
         *lock(&self.dns) = Some(new);
     }
 
     /// Answers for no name any more.
     pub(super) async fn stop_names(&self) {
-        drop(lock(&self.dns).take());
-        tokio::task::yield_now().await;
+        let before = lock(&self.dns).take();
+        if let Some(before) = before {
+            before.stop().await;
+        }
     }
 
     /// Trusts these authorities and that of the API.
